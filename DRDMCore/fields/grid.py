@@ -1,0 +1,140 @@
+"""Voxel coordinates and sampling: the only module that knows `align_corners`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from DRDMCore.checks import require_choice
+
+Box = tuple[tuple[int, int], ...]
+"""First and one-past-last voxel per spatial axis."""
+
+PADDINGS = ("border", "zeros", "reflection")
+"""What lies outside the grid: the nearest voxel, nothing, or the mirror image."""
+
+_TORCH_MODES = {"linear": "bilinear", "nearest": "nearest", "bicubic": "bicubic"}
+
+
+def identity_coordinates(
+    shape: Sequence[int], *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Voxel coordinates of a grid: `(D, *shape)`, component `c` along axis `c`."""
+    axes = [torch.arange(side, device=device, dtype=dtype) for side in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
+
+
+def cut(field: Tensor, box: Box) -> Tensor:
+    """The box of a `(B, C, *S)` tensor, as a view."""
+    for axis, (low, high) in enumerate(box, start=2):
+        field = field.narrow(axis, low, high - low)
+    return field
+
+
+def sample(
+    image: Tensor, coordinates: Tensor, *, mode: str = "linear", padding: str = "border"
+) -> Tensor:
+    """Read an image at voxel coordinates.
+
+    Args:
+        image: `(B, C, *S)`.
+        coordinates: `(B, D, *R)` voxel coordinates in `image`, any shape `R` of `D` axes.
+        mode: `linear`, `nearest`, or `bicubic` (2D only: the cubic convolution with a = -0.75 that
+            the published 2D program uses; `bspline.sample_cubic` is better and works in 3D).
+        padding: One of `PADDINGS`.
+
+    Returns:
+        `(B, C, *R)`, in the dtype of `image`.
+
+    Raises:
+        ValueError: If `mode` or `padding` is unknown or not to be had in 3D.
+    """
+    require_choice("mode", mode, tuple(_TORCH_MODES))
+    if mode == "bicubic" and image.ndim != 4:
+        raise ValueError("`mode` 'bicubic' works in 2D only: use 'cubic' (B-spline) in 3D.")
+    require_choice("padding", padding, PADDINGS)
+    batch = max(image.shape[0], coordinates.shape[0])
+    lookup = _normalised(coordinates, image.shape[2:]).to(image.dtype)
+    return F.grid_sample(
+        image.expand(batch, *image.shape[1:]),
+        lookup.expand(batch, *lookup.shape[1:]),
+        mode=_TORCH_MODES[mode],
+        padding_mode=padding,
+        align_corners=True,
+    )
+
+
+def _normalised(coordinates: Tensor, shape: Sequence[int]) -> Tensor:
+    """Torch's `(B, *R, D)` sampling grid: last axis reversed, exact voxels at -1 .. 1."""
+    last = torch.tensor(
+        [max(side - 1, 1) for side in shape], device=coordinates.device, dtype=coordinates.dtype
+    )
+    # This order of rounding is the published program's; another one moves its outputs by 2e-4.
+    scaled = 2 * torch.movedim(coordinates, 1, -1) / last - 1
+    return scaled.flip(-1)
+
+
+def resampling_matrix(
+    side_in: int,
+    side_out: int,
+    *,
+    start: float,
+    step: float,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Linear interpolation along one axis as a `(side_out, side_in)` matrix.
+
+    Output voxel `i` reads the input coordinate `start + i * step`. Outside the input the line
+    through the last two voxels goes on, so that affine fields are resized exactly.
+    """
+    position = start + step * torch.arange(side_out, device=device, dtype=torch.float64)
+    if side_in == 1:
+        return torch.ones(side_out, 1, device=device, dtype=dtype)
+    low = position.floor().clamp(0, side_in - 2)
+    weight = position - low
+    matrix = torch.zeros(side_out, side_in, device=device, dtype=torch.float64)
+    rows = torch.arange(side_out, device=device)
+    matrix[rows, low.long()] = 1 - weight
+    matrix[rows, low.long() + 1] = weight
+    return matrix.to(dtype)
+
+
+def apply_along_axes(image: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """Multiply each spatial axis of `(B, C, *S)` by its `(out, in)` matrix."""
+    *others, along_last = matrices
+    for axis, matrix in enumerate(others, start=2):
+        before, side, after = image.shape[:axis], image.shape[axis], image.shape[axis + 1 :]
+        product = matrix @ image.reshape(-1, side, math.prod(after))
+        image = product.reshape(*before, len(matrix), *after)
+    return image @ along_last.T
+
+
+def resize(image: Tensor, shape: Sequence[int]) -> Tensor:
+    """Resample `(B, C, *S)` linearly to `shape` over the same field of view (edge-aligned)."""
+    matrices = []
+    for side_in, side_out in zip(image.shape[2:], shape, strict=True):
+        step = side_in / side_out
+        matrices.append(
+            resampling_matrix(
+                side_in,
+                side_out,
+                start=0.5 * step - 0.5,
+                step=step,
+                device=image.device,
+                dtype=image.dtype,
+            )
+        )
+    return apply_along_axes(image, matrices)
+
+
+def upsample(image: Tensor, factor: int) -> Tensor:
+    """Enlarge `(B, C, *S)` by a whole factor: linear, edge-aligned, constant beyond the border."""
+    if factor == 1:
+        return image
+    mode = "bilinear" if image.ndim == 4 else "trilinear"
+    return F.interpolate(image, scale_factor=float(factor), mode=mode, align_corners=False)

@@ -1,0 +1,165 @@
+"""Jacobian determinants, folding, and Motion Separability."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from DRDMCore.checks import require_field
+
+
+def jacobian_determinant(ddf: Tensor) -> Tensor:
+    """det(I + grad u) by central differences (one-sided at the border).
+
+    Axes of one voxel count as undeformed.
+
+    Args:
+        ddf: `(B, D, *S)` displacement, voxels.
+
+    Returns:
+        `(B, *S)`; 1 keeps the volume, below 0 folds.
+    """
+    require_field("ddf", ddf)
+    axes = _long_axes(ddf)
+    rows = [
+        torch.stack(torch.gradient(ddf[:, axis], dim=[a + 1 for a in axes]), dim=-1)
+        for axis in axes
+    ]
+    if not axes:
+        return torch.ones_like(ddf[:, 0])
+    jacobian = torch.stack(rows, dim=-2)
+    return _determinant(jacobian + torch.eye(len(axes), device=ddf.device, dtype=ddf.dtype))
+
+
+def corner_determinants(ddf: Tensor) -> Tensor:
+    """det(I + grad u) at every corner of every cell of the grid, by one-sided differences.
+
+    A cell is the cube between neighbouring voxels. Where all its corner determinants are
+    positive, the field keeps the orientation of every corner simplex: a stricter test than
+    central differences, which miss folds of one voxel.
+
+    Args:
+        ddf: `(B, D, *S)` displacement, voxels.
+
+    Returns:
+        `(B, 2 ** d, *cells)` with `d` the number of axes longer than one voxel, `cells` one less
+        per such axis.
+    """
+    require_field("ddf", ddf)
+    axes = _long_axes(ddf)
+    corners = [
+        _corner_determinant(ddf, axes, c) for c in itertools.product((0, 1), repeat=len(axes))
+    ]
+    return torch.stack(corners, dim=1)
+
+
+def folded(ddf: Tensor) -> Tensor:
+    """Voxels at which any corner determinant is not positive: `(B, *S)` booleans."""
+    axes = _long_axes(ddf)
+    mask = torch.zeros((len(ddf), *ddf.shape[2:]), dtype=torch.bool, device=ddf.device)
+    for corner in itertools.product((0, 1), repeat=len(axes)):
+        bad = _corner_determinant(ddf, axes, corner) <= 0
+        box = [slice(None)] * (ddf.ndim - 1)
+        for axis, offset in zip(axes, corner, strict=True):
+            side = ddf.shape[2 + axis]
+            box[1 + axis] = slice(offset, side - 1 + offset)
+        mask[tuple(box)] |= bad
+    return mask
+
+
+def folding_percent(ddf: Tensor) -> Tensor:
+    """Share of folded voxels in percent: `(B,)`."""
+    return 100.0 * folded(ddf).flatten(1).double().mean(1)
+
+
+def motion_separability(ddf: Tensor, distance: int) -> Tensor:
+    """Largest difference of motion between two voxels at a Chebyshev distance (RAN, MedIA 2024).
+
+    `max |d(x1) - d(x2)|_inf` over all pairs with `|x1 - x2|_inf = distance`.
+
+    Args:
+        ddf: `(B, D, *S)` displacement, voxels (scale it first for other units).
+        distance: Voxels, at least 1 and less than the longest side.
+
+    Returns:
+        `(B,)` in the unit of `ddf`.
+
+    Raises:
+        ValueError: If `distance` does not fit the grid.
+    """
+    dimension = require_field("ddf", ddf)
+    if not 1 <= distance < max(ddf.shape[2:]):
+        raise ValueError(
+            f"`distance` must be 1 .. {max(ddf.shape[2:]) - 1} voxels, got {distance}."
+        )
+    worst = torch.zeros(len(ddf), device=ddf.device, dtype=ddf.dtype)
+    for axis in range(dimension):
+        if ddf.shape[2 + axis] > distance:
+            worst = torch.maximum(worst, _separability_along(ddf, axis, distance))
+    return worst
+
+
+def _separability_along(ddf: Tensor, axis: int, distance: int) -> Tensor:
+    """Pairs that lie exactly `distance` apart along `axis` and at most that along the others."""
+    window = [1 if a == axis else 2 * distance + 1 for a in range(ddf.ndim - 2)]
+    highest, lowest = _window_maximum(ddf, window), -_window_maximum(-ddf, window)
+    side = ddf.shape[2 + axis]
+    here = ddf.narrow(2 + axis, 0, side - distance)
+    above = highest.narrow(2 + axis, distance, side - distance) - here
+    below = here - lowest.narrow(2 + axis, distance, side - distance)
+    return torch.maximum(above, below).flatten(1).amax(1)
+
+
+def _window_maximum(image: Tensor, window: list[int]) -> Tensor:
+    """Maximum over a centred window per axis, cut off at the border of the grid."""
+    for axis, width in enumerate(window):
+        if width > 1:
+            reach = min(width // 2, image.shape[2 + axis] - 1)
+            image = _axis_maximum(image, axis, reach)
+    return image
+
+
+def _axis_maximum(image: Tensor, axis: int, reach: int) -> Tensor:
+    """Running maximum over `2 reach + 1` voxels of one axis."""
+    pad = [0, 0] * (image.ndim - 2)
+    pad[2 * (image.ndim - 3 - axis)] = pad[2 * (image.ndim - 3 - axis) + 1] = reach
+    kernel = [2 * reach + 1 if a == axis else 1 for a in range(image.ndim - 2)]
+    padded = F.pad(image, pad, value=-torch.inf)
+    pool = F.max_pool2d if image.ndim == 4 else F.max_pool3d
+    return pool(padded, kernel, stride=1)
+
+
+def _long_axes(ddf: Tensor) -> list[int]:
+    """Spatial axes of more than one voxel: the others cannot be differentiated."""
+    return [axis for axis, side in enumerate(ddf.shape[2:]) if side > 1]
+
+
+def _corner_determinant(ddf: Tensor, axes: list[int], corner: tuple[int, ...]) -> Tensor:
+    """Determinant from the edges that meet at one corner of each cell: `(B, *cells)`."""
+    columns = []
+    for axis in axes:
+        edge = torch.diff(ddf, dim=2 + axis)
+        for other, offset in zip(axes, corner, strict=True):
+            if other != axis:
+                edge = edge.narrow(2 + other, offset, ddf.shape[2 + other] - 1)
+        columns.append(torch.stack([edge[:, row] for row in axes], dim=-1))
+    if not axes:
+        return torch.ones_like(ddf[:, 0])
+    jacobian = torch.stack(columns, dim=-1)
+    return _determinant(jacobian + torch.eye(len(axes), device=ddf.device, dtype=ddf.dtype))
+
+
+def _determinant(m: Tensor) -> Tensor:
+    """Determinant of `(..., d, d)` matrices, d = 1, 2, 3, written out (fast, any device)."""
+    if m.shape[-1] == 1:
+        return m[..., 0, 0]
+    if m.shape[-1] == 2:
+        return m[..., 0, 0] * m[..., 1, 1] - m[..., 0, 1] * m[..., 1, 0]
+    return (
+        m[..., 0, 0] * (m[..., 1, 1] * m[..., 2, 2] - m[..., 1, 2] * m[..., 2, 1])
+        - m[..., 0, 1] * (m[..., 1, 0] * m[..., 2, 2] - m[..., 1, 2] * m[..., 2, 0])
+        + m[..., 0, 2] * (m[..., 1, 0] * m[..., 2, 1] - m[..., 1, 1] * m[..., 2, 0])
+    )

@@ -1,0 +1,1 @@
+"""Jobs: generate, replay, augment, synthesize, with quality, manifest and report."""

@@ -1,0 +1,311 @@
+"""`drdm generate`: samples of one image in files."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from DRDMCore.errors import Cancelled, InputError
+from DRDMCore.imaging import (
+    Volume,
+    ddf_from_field,
+    list_images,
+    read_field,
+    read_image,
+    read_labels,
+    require_same_geometry,
+    resample_labels,
+    write_field,
+    write_volume,
+)
+from DRDMCore.imaging.datasets import case_name
+from DRDMCore.models import RANDOM_FIELD, Model, load_model, random_field_model
+from DRDMCore.pipelines.manifest import (
+    NAME,
+    describe_job,
+    describe_sample,
+    read_manifest,
+    same_job,
+    write_manifest,
+)
+from DRDMCore.pipelines.memory import bytes_needed, require_disk, require_memory
+from DRDMCore.pipelines.report import ReportSample, write_report
+from DRDMCore.pipelines.sampling import (
+    Rejection,
+    Sample,
+    Subject,
+    draw_samples,
+    see,
+)
+from DRDMCore.pipelines.settings import SamplingSettings, resolved
+from DRDMCore.progress import Callback, Event, tell
+from DRDMCore.recovery import StepInfo
+
+FIELD_FORMATS = (".nrrd", ".nii.gz", ".h5", ".mha")
+IMAGE_FORMATS = (".nii.gz", ".nrrd", ".mha")
+
+
+@dataclass(frozen=True)
+class GenerateJob:
+    """Samples of one image.
+
+    Attributes:
+        image: File, or folder of a DICOM series.
+        out: Folder for the results.
+        labels: Label file on the same grid, if any.
+        model: Name or path; `none` for the random field alone.
+        count: Samples wanted.
+        seed: Seed of the first sample; a new one by default, recorded in the manifest.
+        sampling: How samples are made.
+        device: `cpu`, `cuda`, `cuda:1`, ...
+        field_format: One of `FIELD_FORMATS`.
+        image_format: One of `IMAGE_FORMATS`.
+        resample_labels_to_image: Bring labels of another grid to the image's.
+        report: Write `report.html`.
+    """
+
+    image: Path
+    out: Path
+    labels: Path | None = None
+    model: str = RANDOM_FIELD
+    count: int = 4
+    seed: int | None = None
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    device: str = "cpu"
+    field_format: str = ".nrrd"
+    image_format: str = ".nii.gz"
+    resample_labels_to_image: bool = False
+    report: bool = True
+
+
+def generate(job: GenerateJob, progress: Callback | None = None) -> dict[str, Any]:
+    """Make samples of one image: images, labels, fields, a manifest and a report.
+
+    Run again with the same arguments it finishes what is missing.
+
+    Args:
+        job: What to make.
+        progress: Told of passes and samples; answering `False` stops, keeping what is done.
+
+    Returns:
+        The manifest, as written to `out/manifest.json`.
+
+    Raises:
+        DRDMError: Bad input, a model that does not fit, no memory, no disk, or cancelled.
+    """
+    _check(job)
+    model, subject, settings = prepare(job)
+    seed = job.seed if job.seed is not None else _known_seed(job.out)
+    manifest = describe_job("generate", model, subject, settings, count=job.count, seed=seed)
+    manifest = _continued(job.out, manifest)
+    _state_needs(job, model, subject, progress)
+    done = [entry["seed"] for entry in [*manifest["samples"], *manifest["rejected"]]]
+    missing = job.count - len(manifest["samples"])
+    samples = draw_samples(
+        model,
+        subject,
+        max(done, default=seed - 1) + 1,
+        missing,
+        settings,
+        on_step=lambda seed, info: tell_step(progress, job.count, manifest, info),
+        note=lambda text: tell(progress, Event("note", text)),
+    )
+    for drawn in samples:
+        if isinstance(drawn, Rejection):
+            manifest["rejected"].append({"seed": drawn.seed, "reason": drawn.reason})
+            tell(progress, Event("reject", f"seed {drawn.seed}: {drawn.reason}"))
+        else:
+            _keep(job, drawn, manifest)
+        write_manifest(job.out / NAME, manifest)
+        if isinstance(drawn, Sample):
+            _tell_sample(progress, job, manifest)
+    if len(manifest["samples"]) < job.count:
+        raise Cancelled(
+            f"stopped: {len(manifest['samples'])} of {job.count} samples are in {job.out}."
+        )
+    return _finished(job, subject, manifest, progress)
+
+
+def prepare(job: GenerateJob) -> tuple[Model, Subject, SamplingSettings]:
+    """Read the inputs and the model, and bring the image to the model's grid."""
+    image = read_image(_one_image(job.image))
+    labels = None if job.labels is None else read_labels(job.labels)
+    if labels is not None:
+        if job.resample_labels_to_image:
+            labels = resample_labels(labels, image.geometry)
+        require_same_geometry(image, labels)
+    model = open_model(job.model, image, job.sampling, job.device)
+    settings = resolved(job.sampling, model)
+    return model, see(model, image, labels, settings), settings
+
+
+def open_model(name: str, image: Volume, settings: SamplingSettings, device: str) -> Model:
+    """The model of a name; the random field has as many axes as the image lets it move along."""
+    if name == RANDOM_FIELD:
+        flat = image.dimension == 2 or 1 in image.geometry.shape or settings.slice_axis is not None
+        return random_field_model(2 if flat else 3)
+    return load_model(name, device=check_device(device))
+
+
+def check_device(name: str) -> str:
+    """The device's name, if it is there.
+
+    Raises:
+        InputError: If it is unknown or not available.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"`device` must be one that is there, such as 'cpu', got {name!r} "
+            f"({str(error).splitlines()[0]})."
+        ) from error
+    return name
+
+
+def write_sample(folder: Path, sample: Sample, files: Mapping[str, str | None]) -> None:
+    """Write image, labels and field of a sample under the given names."""
+    for key, volume in (("image", sample.image), ("labels", sample.labels)):
+        name = files.get(key)
+        if volume is not None and name is not None:
+            write_volume(volume, folder / name)
+    if files.get("field") is not None:
+        write_field(sample.field, folder / str(files["field"]))
+
+
+def _check(job: GenerateJob) -> None:
+    """Refuse numbers and names that make no sense."""
+    if job.count < 1:
+        raise InputError(f"`count` must be at least 1, got {job.count}.")
+    if job.seed is not None and not 0 <= job.seed < 2**63:
+        raise InputError(f"`seed` must lie in 0 .. 2**63 - 1, got {job.seed}.")
+    for name, value, choices in (
+        ("field_format", job.field_format, FIELD_FORMATS),
+        ("image_format", job.image_format, IMAGE_FORMATS),
+    ):
+        if value not in choices:
+            raise InputError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def _one_image(path: Path) -> Path:
+    """The image, if the path names exactly one."""
+    found = list_images(path)
+    if len(found) > 1:
+        raise InputError(
+            f"`image` must be one image or DICOM series, got the folder {path} with {len(found)}: "
+            "choose one of them, or use `drdm augment` for a folder."
+        )
+    return found[0]
+
+
+def _known_seed(out: Path) -> int:
+    """The seed of the job that was begun in the folder, or a new one."""
+    try:
+        return int(read_manifest(out)["seed"])
+    except (InputError, FileNotFoundError, KeyError):
+        return secrets.randbelow(2**31)
+
+
+def _continued(out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest begun in the folder, if it is of the same job; a new one in an empty folder."""
+    if not (out / NAME).exists():
+        return {**manifest, "complete": False}
+    begun = read_manifest(out)
+    if not same_job(begun, manifest):
+        raise InputError(
+            f"{out} holds the results of another job: choose another folder, or remove it first."
+        )
+    return {**begun, "complete": False}
+
+
+def _state_needs(
+    job: GenerateJob, model: Model, subject: Subject, progress: Callback | None
+) -> None:
+    """Say what memory is needed before starting; refuse if there is not enough."""
+    voxels = int(np.prod(subject.view.spatial_shape))
+    text = require_memory(
+        bytes_needed(subject.image, model, voxels),
+        f"{subject.image.title} of {'x'.join(map(str, subject.image.geometry.size))} voxels",
+    )
+    per_voxel = subject.image.array.itemsize + 4 * subject.image.dimension + 2
+    require_disk(job.out, job.count * subject.image.array.size * per_voxel)
+    tell(progress, Event("start", text, 0, job.count))
+    if subject.view.note:
+        tell(progress, Event("note", subject.view.note))
+
+
+def _keep(job: GenerateJob, sample: Sample, manifest: dict[str, Any]) -> None:
+    """Write the files of an accepted sample and enter it in the manifest."""
+    name = f"{case_name(job.image)}_{len(manifest['samples']) + 1:04d}"
+    files = {
+        "image": f"{name}_image{job.image_format}",
+        "labels": None if sample.labels is None else f"{name}_labels{job.image_format}",
+        "field": f"{name}_field{job.field_format}",
+    }
+    write_sample(job.out, sample, files)
+    manifest["samples"].append(describe_sample(sample, files, name))
+
+
+def tell_step(
+    progress: Callback | None, count: int, manifest: Mapping[str, Any], info: StepInfo
+) -> bool:
+    """Tell of one pass; `False` stops the recovery."""
+    done = len(manifest["samples"])
+    event = Event(
+        "step",
+        f"sample {done + 1} of {count}, pass {info.index} of {info.total}",
+        done + info.index / info.total,
+        count,
+    )
+    return progress is None or progress(event) is not False
+
+
+def _tell_sample(progress: Callback | None, job: GenerateJob, manifest: Mapping[str, Any]) -> None:
+    """Tell of a finished sample."""
+    entry = manifest["samples"][-1]
+    mean = entry["quality"]["displacement_mm"]["mean"]
+    text = f"{entry['name']}: seed {entry['seed']}, mean displacement {mean:.2f} mm"
+    data = {"sample": entry, "folder": str(job.out)}
+    tell(progress, Event("sample", text, len(manifest["samples"]), job.count, data))
+
+
+def _finished(
+    job: GenerateJob, subject: Subject, manifest: dict[str, Any], progress: Callback | None
+) -> dict[str, Any]:
+    """Write the report and the final manifest."""
+    manifest = {**manifest, "complete": True}
+    if job.report:
+        samples = [_report_sample(job.out, entry) for entry in manifest["samples"]]
+        write_report(
+            job.out / "report.html",
+            title=case_name(job.image),
+            original=subject.image,
+            labels=subject.labels,
+            samples=samples,
+            manifest=manifest,
+        )
+    write_manifest(job.out / NAME, manifest)
+    text = f"{len(manifest['samples'])} samples in {job.out}"
+    tell(progress, Event("done", text, job.count, job.count))
+    return manifest
+
+
+def _report_sample(folder: Path, entry: Mapping[str, Any]) -> ReportSample:
+    """A sample as its files hold it."""
+    labels = entry["labels"]
+    return ReportSample(
+        image=read_image(folder / entry["image"]),
+        labels=None if labels is None else read_labels(folder / labels),
+        ddf=ddf_from_field(read_field(folder / entry["field"])),
+        quality=entry["quality"],
+        seed=entry["seed"],
+        name=entry["name"],
+    )

@@ -1,0 +1,374 @@
+"""One sample from a model, an image and a seed: the heart that all jobs share.
+
+The result depends on the model, the image and labels, the settings and the seed alone, so any
+sample can be made again by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from DRDMCore.errors import InputError
+from DRDMCore.fields import random_field_of_mean, unfold
+from DRDMCore.imaging import (
+    DisplacementField,
+    ModelView,
+    Volume,
+    apply_field,
+    ddf_from_field,
+    field_from_ddf,
+    taper,
+    to_model_grid,
+)
+from DRDMCore.models import Model
+from DRDMCore.pipelines.quality import acceptable, measure
+from DRDMCore.pipelines.settings import SamplingSettings
+from DRDMCore.recovery import (
+    PublishedStep,
+    StepInfo,
+    VelocityStep,
+    deform,
+    recover_within_memory,
+)
+
+_GUIDE_SLICES = 3
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One deformed image with labels, field and quality.
+
+    Attributes:
+        seed: What made it.
+        field: Displacement in mm on the image's own grid, as written to files.
+        image: The original pulled through it.
+        labels: The original labels pulled through it.
+        quality: `quality.measure`, and `repaired_voxels`.
+        start_field: The un-recovered field on the image's own grid.
+    """
+
+    seed: int
+    field: DisplacementField
+    image: Volume
+    labels: Volume | None
+    quality: dict[str, object]
+    start_field: DisplacementField
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A seed whose sample was not acceptable, and why."""
+
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An image with its labels as a model sees them.
+
+    Attributes:
+        image: The original.
+        labels: Its labels, if any.
+        view: The image on the model's grid.
+    """
+
+    image: Volume
+    labels: Volume | None
+    view: ModelView
+
+
+StepTold = Callable[[StepInfo], object]
+
+
+def see(model: Model, image: Volume, labels: Volume | None, settings: SamplingSettings) -> Subject:
+    """Bring an image to the model's grid.
+
+    Raises:
+        InputError: If the image does not fit the model.
+    """
+    grid = model.grid
+    if model.step is None and grid.dimension != image.dimension:
+        raise InputError(f"the random field has {grid.dimension} axes, the image {image.dimension}")
+    view = to_model_grid(image, grid, slice_axis=settings.slice_axis)
+    return Subject(image, labels, view)
+
+
+def draw_samples(
+    model: Model,
+    subject: Subject,
+    first_seed: int,
+    count: int,
+    settings: SamplingSettings,
+    *,
+    on_step: Callable[[int, StepInfo], object] | None = None,
+    note: Callable[[str], object] = lambda _: None,
+) -> Iterator[Sample | Rejection]:
+    """Make samples from consecutive seeds until `count` are acceptable.
+
+    Args:
+        model: The model, on its device.
+        subject: The image as the model sees it.
+        first_seed: The first seed to try.
+        count: Acceptable samples wanted.
+        settings: Resolved settings.
+        on_step: Told the seed and each pass; answering `False` ends the iteration.
+        note: Told what was done about memory.
+
+    Yields:
+        Every sample and every rejection, in the order of seeds.
+
+    Raises:
+        InputError: If `settings.attempts` seeds in a row are not acceptable.
+    """
+    seed, accepted, failures = first_seed, 0, 0
+    while accepted < count:
+        sample = make_sample(
+            model,
+            subject,
+            seed,
+            settings,
+            on_step=None if on_step is None else _for_seed(on_step, seed),
+            note=note,
+        )
+        if sample is None:
+            return
+        reason = acceptable(
+            sample.quality,
+            max_folding_percent=settings.max_folding,
+            min_mean_mm=settings.min_mm,
+            max_mean_mm=settings.max_mm,
+        )
+        if reason is None:
+            accepted, failures = accepted + 1, 0
+            yield sample
+        else:
+            failures += 1
+            yield Rejection(seed, reason)
+            if failures >= settings.attempts:
+                raise InputError(
+                    f"{failures} seeds in a row gave no acceptable sample (the last: {reason}): "
+                    "lower the level, or loosen max_folding, min_mm and max_mm."
+                )
+        seed += 1
+
+
+def make_sample(
+    model: Model,
+    subject: Subject,
+    seed: int,
+    settings: SamplingSettings,
+    *,
+    on_step: StepTold | None = None,
+    note: Callable[[str], object] = lambda _: None,
+) -> Sample | None:
+    """Make the sample of one seed; `None` if `on_step` stopped it."""
+    made = _model_fields(model, subject.view, seed, settings, on_step, note)
+    if made is None:
+        return None
+    start, recovered = (_on_image(ddf, subject, settings, model) for ddf in made)
+    repaired = 0
+    if settings.repair:
+        recovered, repaired = _repaired(recovered, subject.view)
+    field = field_from_ddf(recovered, subject.image.geometry)
+    return _applied(subject, seed, field, start, repaired, settings)
+
+
+def border_window(
+    shape: tuple[int, ...], settings: SamplingSettings, *, device: torch.device | str = "cpu"
+) -> Tensor | None:
+    """`(1, 1, *shape)`: 0 at the border of the model's grid, 1 inside; `None` for a free border."""
+    if settings.border == "free":
+        return None
+    window = np.ones(shape, dtype=np.float32)
+    for axis, side in enumerate(shape):
+        ones = [1.0] * len(shape)
+        window = taper(window, ones, max(settings.border_width * side, 1.0), axes=[axis])
+    return torch.from_numpy(window)[None, None].to(device)
+
+
+def _for_seed(on_step: Callable[[int, StepInfo], object], seed: int) -> StepTold:
+    """`on_step` with the seed filled in."""
+    return lambda info: on_step(seed, info)
+
+
+def _model_fields(
+    model: Model,
+    view: ModelView,
+    seed: int,
+    settings: SamplingSettings,
+    on_step: StepTold | None,
+    note: Callable[[str], object],
+) -> tuple[Tensor, Tensor] | None:
+    """Start field and recovered field on the model's grid: `(D, *S)`, or `(Z, D, *S)`."""
+    assert settings.level is not None and settings.start is not None
+    image, shared = _network_images(view, settings)
+    device = _device_of(model)
+    image = image.to(device)
+    window = _velocity_window(model, view, settings, device)
+    start = _start_field(model, view, len(image), shared, seed, settings, window)
+    if model.step is None:
+        return _single(start, shared), _single(start, shared)
+    _configure(model, settings)
+    recovery = replace(
+        model.recovery,
+        start=settings.start,
+        steps=settings.steps,
+        precision=settings.precision,
+        shared=shared,
+    )
+    result = recover_within_memory(
+        model.step,
+        image,
+        start,
+        settings.level,
+        recovery,
+        window=window,
+        callback=on_step,
+        note=note,
+    )
+    if not result.finished:
+        return None
+    return _single(start, shared), _single(result.ddf, shared)
+
+
+def _network_images(view: ModelView, settings: SamplingSettings) -> tuple[Tensor, bool]:
+    """What the network looks at: the volume, every slice, or a few slices that share a field."""
+    image = view.image
+    shared = view.slice_axis is not None and settings.stack == "shared"
+    if not shared:
+        return image, False
+    count = min(_GUIDE_SLICES, len(image))
+    chosen = [round((k + 1) * (len(image) - 1) / (count + 1)) for k in range(count)]
+    return image[sorted(set(chosen))], True
+
+
+def _velocity_window(
+    model: Model, view: ModelView, settings: SamplingSettings, device: torch.device
+) -> Tensor | None:
+    """The window by which velocities are slowed at the border.
+
+    The published network predicts displacements, which a window could fold, and its start field
+    has rules of its own: there the border is made still afterwards.
+    """
+    if isinstance(model.step, PublishedStep):
+        return None
+    return border_window(view.spatial_shape, settings, device=device)
+
+
+def _start_field(
+    model: Model,
+    view: ModelView,
+    count: int,
+    shared: bool,
+    seed: int,
+    settings: SamplingSettings,
+    window: Tensor | None,
+) -> Tensor:
+    """The random field of the seed on the model's grid, one per image."""
+    generator = torch.Generator().manual_seed(seed)
+    device = _device_of(model)
+    if settings.mean_mm is not None:
+        drawn = [
+            random_field_of_mean(
+                view.spatial_shape,
+                settings.mean_mm,
+                generator,
+                model.field,
+                spacing=view.spacing_mm,
+                window=window,
+            )
+            for _ in range(1 if shared else count)
+        ]
+        start = torch.cat(drawn).to(device)
+    else:
+        assert settings.level is not None
+        blank = torch.zeros(1 if shared else count, 1, *view.spatial_shape, device=device)
+        start = deform(
+            blank, settings.level, generator, model.field, spacing=view.spacing_mm, window=window
+        ).ddf
+    return start.expand(count, *start.shape[1:]) if shared else start
+
+
+def _configure(model: Model, settings: SamplingSettings) -> None:
+    """Give the step its gain or recursions."""
+    step = model.step
+    if isinstance(step, VelocityStep):
+        step.gain = settings.gain if settings.gain is not None else model.architecture["gain"]
+    elif isinstance(step, PublishedStep):
+        step.recursions = settings.recursions or model.architecture["recursions"]
+
+
+def _single(ddf: Tensor, shared: bool) -> Tensor:
+    """The one field of a volume or shared stack, else all of them."""
+    return ddf[0] if shared or len(ddf) == 1 else ddf
+
+
+def _on_image(
+    ddf: Tensor, subject: Subject, settings: SamplingSettings, model: Model
+) -> np.ndarray:
+    """A model-grid field on the image's own grid, still at the border if so wanted."""
+    source = subject.view.ddf_to_source(ddf)
+    if settings.border == "free":
+        return source
+    spacing = subject.image.geometry.spacing_zyx
+    for axis in _plane_axes(subject.view, source.ndim - 1):
+        side_mm = source.shape[1 + axis] * spacing[axis]
+        by_construction = not isinstance(model.step, PublishedStep)
+        width = spacing[axis] if by_construction else settings.border_width * side_mm
+        source = taper(source, spacing, width, axes=[axis])
+    return source
+
+
+def _plane_axes(view: ModelView, dimension: int) -> list[int]:
+    """The axes along which the model's field moves anything."""
+    return [axis for axis in range(dimension) if axis != view.slice_axis]
+
+
+def _repaired(ddf: np.ndarray, view: ModelView) -> tuple[np.ndarray, int]:
+    """The field without folds as far as possible, and the number of voxels changed."""
+    result = unfold(torch.from_numpy(ddf)[None], axes=_plane_axes(view, ddf.ndim - 1))
+    return result.ddf[0].numpy(), result.changed
+
+
+def _applied(
+    subject: Subject,
+    seed: int,
+    field: DisplacementField,
+    start: np.ndarray,
+    repaired: int,
+    settings: SamplingSettings,
+) -> Sample:
+    """Pull the originals through the field, once, and measure."""
+    options = {
+        "interpolation": settings.interpolation,
+        "label_interpolation": settings.label_interpolation,
+        "padding": settings.padding,
+    }
+    image = apply_field(subject.image, field, **options)  # type: ignore[arg-type]
+    labels = subject.labels
+    moved = None if labels is None else apply_field(labels, field, **options)  # type: ignore[arg-type]
+    quality = measure(
+        ddf_from_field(field),
+        subject.image.geometry.spacing_zyx,
+        labels_before=None if labels is None else labels.array,
+        labels_after=None if moved is None else moved.array,
+        image_before=subject.image.array,
+        image_after=image.array,
+        label_names=None if labels is None else labels.label_names,
+    )
+    quality["repaired_voxels"] = repaired
+    geometry = subject.image.geometry
+    return Sample(seed, field, image, moved, quality, field_from_ddf(start, geometry))
+
+
+def _device_of(model: Model) -> torch.device:
+    """Where the model's network is."""
+    if model.step is None:
+        return torch.device("cpu")
+    return next(model.step.parameters()).device

@@ -1,0 +1,128 @@
+"""A half-resolution U-Net that predicts the velocity of the random field (docs/method.md).
+
+The random field is band-limited to about half the image's resolution, so nothing is lost by
+working there, and the network costs an eighth of a full-resolution one in 3D.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from DRDMCore.recovery.blocks import channels_last, conv_class, in_full_precision, spatial
+
+_FREQUENCIES = 16
+
+
+class ConditionedBlock(nn.Module):
+    """Two convolutions with group norm, the level as scale and shift, residual."""
+
+    def __init__(self, dimension: int, channels_in: int, channels: int, embedding: int) -> None:
+        """Build the block for 2 or 3 spatial axes."""
+        super().__init__()
+        conv = conv_class(dimension)
+        self.dimension = dimension
+        self.skip = conv(channels_in, channels, 1) if channels_in != channels else nn.Identity()
+        self.conv1 = conv(channels_in, channels, 3, padding=1)
+        self.norm1 = nn.GroupNorm(_groups(channels), channels)
+        self.modulation = nn.Linear(embedding, 2 * channels)
+        self.conv2 = conv(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(_groups(channels), channels)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """`(B, in, *S)` and `(B, E)` to `(B, out, *S)`."""
+        scale, shift = self.modulation(embedding).chunk(2, dim=1)
+        y = self.norm1(self.conv1(x))
+        y = F.silu(y * (1 + spatial(scale, self.dimension)) + spatial(shift, self.dimension))
+        y = self.norm2(self.conv2(y))
+        return F.silu(y + self.skip(x))
+
+
+class VelocityNetwork(nn.Module):
+    """Image and scale to a velocity of unit rms on a grid of half the resolution."""
+
+    def __init__(
+        self, dimension: int, *, widths: Sequence[int] = (16, 32, 64), embedding: int = 64
+    ) -> None:
+        """Build the network.
+
+        Args:
+            dimension: 2 or 3.
+            widths: Channels per resolution, from fine to coarse; each halves the grid.
+            embedding: Width of the level embedding.
+        """
+        super().__init__()
+        self.dimension, self.widths = dimension, tuple(widths)
+        conv = conv_class(dimension)
+        self.embed = nn.Sequential(
+            nn.Linear(2 * _FREQUENCIES, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+        )
+        self.stem = conv(2**dimension, widths[0], 3, padding=1)
+        self.encoder = nn.ModuleList([self._block(w, w, embedding) for w in widths])
+        self.down = nn.ModuleList([conv(a, b, 2, stride=2) for a, b in itertools.pairwise(widths)])
+        self.middle = self._block(widths[-1], widths[-1], embedding)
+        self.up = nn.ModuleList([conv(b, a, 1) for a, b in itertools.pairwise(widths)])
+        self.decoder = nn.ModuleList([self._block(2 * w, w, embedding) for w in widths[:-1]])
+        self.head = conv(widths[0], dimension, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.bias)
+
+    def _block(self, channels_in: int, channels: int, embedding: int) -> ConditionedBlock:
+        """A block of this network."""
+        return ConditionedBlock(self.dimension, channels_in, channels, embedding)
+
+    @property
+    def multiple(self) -> int:
+        """Sides of the image must be multiples of this."""
+        return int(2 ** len(self.widths))
+
+    def forward(self, image: Tensor, scale: Tensor) -> Tensor:
+        """One pass.
+
+        Args:
+            image: `(B, 1, *S)` in [0, 1], sides multiples of `multiple`.
+            scale: `(B,)` in 0 .. 1, `schedule.level_scale` of the level.
+
+        Returns:
+            `(B, D, *S / 2)` velocity in units of its own rms, float32.
+        """
+        embedding = self.embed(_fourier(scale))
+        x = in_full_precision(self.stem, channels_last(_space_to_depth(image)))
+        skips = []
+        for index, block in enumerate(self.encoder):
+            x = block(x, embedding)
+            if index < len(self.down):
+                skips.append(x)
+                x = self.down[index](x)
+        x = self.middle(x, embedding)
+        for index in reversed(range(len(self.decoder))):
+            x = F.interpolate(self.up[index](x), scale_factor=2.0, mode="nearest")
+            x = self.decoder[index](torch.cat([skips[index], x], dim=1), embedding)
+        return in_full_precision(self.head, x)
+
+
+def _space_to_depth(image: Tensor) -> Tensor:
+    """`(B, 1, *S)` to `(B, 2 ** D, *S / 2)`: neighbours become channels."""
+    if image.ndim == 4:
+        return F.pixel_unshuffle(image, 2)
+    b, _, d, h, w = image.shape
+    blocks = image.reshape(b, d // 2, 2, h // 2, 2, w // 2, 2)
+    return blocks.permute(0, 2, 4, 6, 1, 3, 5).reshape(b, 8, d // 2, h // 2, w // 2)
+
+
+def _fourier(scale: Tensor) -> Tensor:
+    """`(B,)` to sines and cosines of geometric frequencies `(B, 2 F)`."""
+    frequency = torch.exp(torch.linspace(0, math.log(64.0), _FREQUENCIES, device=scale.device))
+    angle = math.pi * scale.float()[:, None] * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def _groups(channels: int) -> int:
+    """Groups of eight channels where that divides."""
+    return max(channels // 8, 1) if channels % 8 == 0 else 1

@@ -1,0 +1,1 @@
+"""Training of recovery networks: settings, data, loop."""

@@ -1,0 +1,55 @@
+"""What a measurement must say about where and when it was taken."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RESULTS = REPOSITORY / "docs" / "results"
+
+
+def facts(seed: str) -> list[str]:
+    """Date, machine, versions and seed as Markdown list items."""
+    return [
+        f"- date: {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC",
+        f"- machine: {processor()}, {torch.get_num_threads()} threads",
+        f"- versions: Python {platform.python_version()}, torch {torch.__version__}",
+        f"- git commit: {commit()}",
+        f"- seed: {seed}",
+    ]
+
+
+def processor() -> str:
+    """Model of the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """Short hash of the checkout, marked where files differ from it."""
+    if not (REPOSITORY / ".git").exists():
+        return "none"
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else "none yet"
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def write_result(name: str, lines: list[str]) -> Path:
+    """Write a page of results into docs/results."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / name
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

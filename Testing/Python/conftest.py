@@ -1,0 +1,50 @@
+"""Fixtures and rules for all tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# The tests use small tensors: more threads than this only get in each other's way.
+if "OMP_NUM_THREADS" not in os.environ:
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run, and say why."""
+    if not torch.cuda.is_available():
+        _skip(items, "gpu", "no CUDA device")
+    if importlib.util.find_spec("slicer") is None:
+        _skip(items, "slicer", "not inside 3D Slicer")
+
+
+def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
+    for item in items:
+        if item.get_closest_marker(marker):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _shared(name: str) -> Path:
+    root = Path(os.environ.get("DRDM_SHARED", REPOSITORY.parent / "shared"))
+    folder = root / name
+    if not folder.is_dir():
+        pytest.skip(f"the folder {folder} is missing: set DRDM_SHARED to the folder above {name}/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Images and labels that are not part of this repository."""
+    return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def shared_reference() -> Path:
+    """Numbers recorded from the published program."""
+    return _shared("reference")
