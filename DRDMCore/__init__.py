@@ -1,3 +1,3 @@
-"""DRDMCore: plausible new anatomy from one scan, headless (Deformation-Recovery Diffusion Model)."""
+"""DRDMCore: plausible new anatomy from one scan (Deformation-Recovery Diffusion Model)."""
 
 __version__ = "0.1.0"

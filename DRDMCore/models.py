@@ -132,10 +132,14 @@ def random_field_model(dimension: int) -> Model:
 def model_folders() -> list[Path]:
     """Where models are looked for by name: installed, source checkout, the user's own."""
     package = Path(__file__).parent
-    own = os.environ.get("DRDM_MODELS")
     folders = [package / "resources" / "Models", package.parent / "Resources" / "Models"]
-    folders.append(Path(own) if own else Path.home() / ".drdm" / "models")
-    return [folder for folder in folders if folder.is_dir()]
+    return [folder for folder in [*folders, user_model_folder()] if folder.is_dir()]
+
+
+def user_model_folder() -> Path:
+    """The user's own model folder: the environment variable DRDM_MODELS, or `~/.drdm/models`."""
+    own = os.environ.get("DRDM_MODELS")
+    return Path(own) if own else Path.home() / ".drdm" / "models"
 
 
 def list_models() -> list[Path]:

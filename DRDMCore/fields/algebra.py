@@ -84,7 +84,8 @@ def invert(ddf: Tensor, *, iterations: int = 60, tolerance: float = 1e-3) -> Inv
     """Numerical inverse by fixed-point iteration, `u(x) = -ddf(x + u(x))`.
 
     The step is halved for the samples that stop improving, so that strong but fold-free fields
-    converge too; a folded field has no inverse, which `residual` shows.
+    converge too. A folded field has no inverse: `residual` shows where it cannot be undone, but
+    not where two points meet, which `folded` does.
 
     Args:
         ddf: `(B, D, *S)` displacement, voxels.

@@ -34,7 +34,8 @@ def sample_cubic(image: Tensor, coordinates: Tensor, *, padding: str = "border")
     clamped = torch.minimum(torch.maximum(coordinates, zero), last)
     value = _evaluate(_padded_coefficients(image), clamped + _RIM)
     if padding == "zeros":
-        inside = ((coordinates > -0.5) & (coordinates < last + 0.5)).all(dim=1, keepdim=True)
+        near = (coordinates > -0.5) & (coordinates < last + 0.5)
+        inside = (near | (last == 0)).all(dim=1, keepdim=True)
         value = value * inside
     return value
 

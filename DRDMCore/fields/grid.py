@@ -40,6 +40,8 @@ def sample(
 ) -> Tensor:
     """Read an image at voxel coordinates.
 
+    Along an axis of one voxel the image is constant, whatever the coordinate and the padding.
+
     Args:
         image: `(B, C, *S)`.
         coordinates: `(B, D, *R)` voxel coordinates in `image`, any shape `R` of `D` axes.
@@ -84,15 +86,19 @@ def resampling_matrix(
     *,
     start: float,
     step: float,
+    beyond: str = "line",
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Linear interpolation along one axis as a `(side_out, side_in)` matrix.
 
-    Output voxel `i` reads the input coordinate `start + i * step`. Outside the input the line
-    through the last two voxels goes on, so that affine fields are resized exactly.
+    Output voxel `i` reads the input coordinate `start + i * step`. Outside the input, `line` goes
+    on along the last two voxels, so that affine fields are resized exactly; `border` stays at the
+    last voxel.
     """
     position = start + step * torch.arange(side_out, device=device, dtype=torch.float64)
+    if beyond == "border":
+        position = position.clamp(0, side_in - 1)
     if side_in == 1:
         return torch.ones(side_out, 1, device=device, dtype=dtype)
     low = position.floor().clamp(0, side_in - 2)
@@ -136,5 +142,9 @@ def upsample(image: Tensor, factor: int) -> Tensor:
     """Enlarge `(B, C, *S)` by a whole factor: linear, edge-aligned, constant beyond the border."""
     if factor == 1:
         return image
-    mode = "bilinear" if image.ndim == 4 else "trilinear"
-    return F.interpolate(image, scale_factor=float(factor), mode=mode, align_corners=False)
+    start = 0.5 / factor - 0.5
+    matrices = [
+        resampling_matrix(side, factor * side, start=start, step=1 / factor, beyond="border")
+        for side in image.shape[2:]
+    ]
+    return apply_along_axes(image, [matrix.to(image) for matrix in matrices])

@@ -9,6 +9,7 @@ ever interpolating an intermediate displacement. `exp_svf` is the flow for a rea
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -84,17 +85,38 @@ def _sequential(svf: Tensor, count: int, box: Box, padding: str) -> Tensor:
 
 def _squaring(svf: Tensor, count: int, box: Box, padding: str) -> Tensor:
     """Binary powers; the partial product is kept only at the voxels of the box."""
-    identity = identity_coordinates(svf.shape[2:], device=svf.device, dtype=svf.dtype)
-    here = cut(identity[None], box)
+    identity = identity_coordinates(svf.shape[2:], device=svf.device, dtype=svf.dtype)[None]
+    here = cut(identity, box)
     product = torch.zeros_like(here)
-    power = svf
+    power = svf  # known at the voxels `there`, whose first is `first`
+    corner = ((0, 1),) * (svf.ndim - 2)
+    there, first = identity, cut(identity, corner)
     while count:
         if count & 1:
-            product = product + sample(power, here + product, padding=padding)
+            product = product + sample(power, here + product - first, padding=padding)
         count >>= 1
         if count:
-            power = power + sample(power, identity + power, padding=padding)
+            part = _still_read(product, power, there, box, count)
+            there, short = cut(there, part), cut(power, part)
+            power = short + sample(power, there + short - first, padding=padding)
+            first = cut(there, corner)
     return product
+
+
+def _still_read(product: Tensor, power: Tensor, there: Tensor, box: Box, count: int) -> Box:
+    """The part of `there` at which the square of `power` is read by what is still to come.
+
+    `count` more of the squares, each at most twice as long as `power`, lead on from the box by
+    all but the last of them; each round reads one voxel more around it.
+    """
+    ahead = product.detach().abs().flatten(2).amax(2)
+    ahead = ahead + 2 * (count - 1) * power.detach().abs().flatten(2).amax(2)
+    part = []
+    for axis, ((low, high), reach) in enumerate(zip(box, ahead[0].tolist(), strict=True)):
+        start, side = int(there[(0, axis, *[0] * (there.ndim - 2))]), there.shape[2 + axis]
+        margin = math.ceil(reach) + count.bit_length()
+        part.append((max(low - margin - start, 0), min(high + margin - start, side)))
+    return tuple(part)
 
 
 def _exact(svf: Tensor, count: int, box: Box, padding: str) -> Tensor:
@@ -114,9 +136,14 @@ METHODS: dict[str, Callable[[Tensor, int, Box, str], Tensor]] = {
 }
 
 
+_FEWEST_FOR_SPARSE = 2**14
+"""Fewer voxels than this are sampled: threads that wait for each other cost more than they do."""
+
+
 def _fixed_gather(svf: Tensor, padding: str) -> Callable[[Tensor, int], Tensor]:
     """A function `(d, n)` that repeats `d <- svf + d(x + svf(x))` n times."""
-    if svf.requires_grad or not _has_sparse_product(svf.device):
+    small = svf[0, 0].numel() < _FEWEST_FOR_SPARSE
+    if small or svf.requires_grad or not _has_sparse_product(svf.device):
         return _gather_by_sampling(svf, padding)
     return _gather_by_sparse_product(svf, padding)
 
@@ -141,8 +168,10 @@ def _gather_by_sparse_product(svf: Tensor, padding: str) -> Callable[[Tensor, in
 
     def repeat(ddf: Tensor, times: int) -> Tensor:
         moving = _as_columns(ddf, 4)
+        other = torch.empty_like(moving)
         for _ in range(times):
-            moving = torch.addmm(columns, matrix, moving)
+            torch.addmm(columns, matrix, moving, out=other)
+            moving, other = other, moving
         return moving[:, : svf.shape[1]].T.reshape(svf.shape).contiguous()
 
     return repeat
@@ -166,7 +195,8 @@ def _interpolation_matrix(svf: Tensor, padding: str) -> Tensor:
         base = inside.floor().clamp(max=max(side - 2, 0))
         fraction = inside - base
         # reference: outside, `zeros` fades linearly to nothing over one voxel
-        keep = 1 - (along - inside).abs().clamp(max=1) if padding == "zeros" else 1.0
+        fades = padding == "zeros" and side > 1
+        keep = 1 - (along - inside).abs().clamp(max=1) if fades else 1.0
         low.append(base.to(torch.int32))
         weight.append(torch.stack([(1 - fraction) * keep, fraction * keep]))
     index, value = [], []

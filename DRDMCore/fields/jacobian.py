@@ -10,6 +10,9 @@ from torch import Tensor
 
 from DRDMCore.checks import require_field
 
+_SLAB = 8
+"""Cells of the first axis that are looked at together when folds are searched."""
+
 
 def jacobian_determinant(ddf: Tensor) -> Tensor:
     """det(I + grad u) by central differences (one-sided at the border).
@@ -24,14 +27,10 @@ def jacobian_determinant(ddf: Tensor) -> Tensor:
     """
     require_field("ddf", ddf)
     axes = _long_axes(ddf)
-    rows = [
-        torch.stack(torch.gradient(ddf[:, axis], dim=[a + 1 for a in axes]), dim=-1)
-        for axis in axes
-    ]
     if not axes:
         return torch.ones_like(ddf[:, 0])
-    jacobian = torch.stack(rows, dim=-2)
-    return _determinant(jacobian + torch.eye(len(axes), device=ddf.device, dtype=ddf.dtype))
+    rows = [list(torch.gradient(ddf[:, axis], dim=[a + 1 for a in axes])) for axis in axes]
+    return _determinant(rows)
 
 
 def corner_determinants(ddf: Tensor) -> Tensor:
@@ -58,7 +57,19 @@ def corner_determinants(ddf: Tensor) -> Tensor:
 
 def folded(ddf: Tensor) -> Tensor:
     """Voxels at which any corner determinant is not positive: `(B, *S)` booleans."""
-    axes = _long_axes(ddf)
+    require_field("ddf", ddf)
+    mask = torch.zeros((len(ddf), *ddf.shape[2:]), dtype=torch.bool, device=ddf.device)
+    first = ddf.shape[2]
+    # Slab by slab along the first axis: what is in the processor's cache is read eight times.
+    for low in range(0, max(first - 1, 1), _SLAB):
+        high = min(low + _SLAB + 1, first)
+        mask[:, low:high] |= _folded(ddf[:, :, low:high], thick=first > 1)
+    return mask
+
+
+def _folded(ddf: Tensor, *, thick: bool) -> Tensor:
+    """`folded` in one go."""
+    axes = _long_axes(ddf) if thick else [a for a in _long_axes(ddf) if a > 0]
     mask = torch.zeros((len(ddf), *ddf.shape[2:]), dtype=torch.bool, device=ddf.device)
     for corner in itertools.product((0, 1), repeat=len(axes)):
         bad = _corner_determinant(ddf, axes, corner) <= 0
@@ -123,13 +134,18 @@ def _window_maximum(image: Tensor, window: list[int]) -> Tensor:
 
 
 def _axis_maximum(image: Tensor, axis: int, reach: int) -> Tensor:
-    """Running maximum over `2 reach + 1` voxels of one axis."""
+    """Running maximum over `2 reach + 1` voxels of one axis, by doubling."""
+    along = 2 + axis
     pad = [0, 0] * (image.ndim - 2)
     pad[2 * (image.ndim - 3 - axis)] = pad[2 * (image.ndim - 3 - axis) + 1] = reach
-    kernel = [2 * reach + 1 if a == axis else 1 for a in range(image.ndim - 2)]
-    padded = F.pad(image, pad, value=-torch.inf)
-    pool = F.max_pool2d if image.ndim == 4 else F.max_pool3d
-    return pool(padded, kernel, stride=1)
+    result = F.pad(image, pad, value=-torch.inf)
+    width, wanted = 1, 2 * reach + 1
+    while width < wanted:
+        step = min(width, wanted - width)
+        side = result.shape[along] - step
+        result = torch.maximum(result.narrow(along, 0, side), result.narrow(along, step, side))
+        width += step
+    return result
 
 
 def _long_axes(ddf: Tensor) -> list[int]:
@@ -139,27 +155,27 @@ def _long_axes(ddf: Tensor) -> list[int]:
 
 def _corner_determinant(ddf: Tensor, axes: list[int], corner: tuple[int, ...]) -> Tensor:
     """Determinant from the edges that meet at one corner of each cell: `(B, *cells)`."""
+    if not axes:
+        return torch.ones_like(ddf[:, 0])
     columns = []
     for axis in axes:
-        edge = torch.diff(ddf, dim=2 + axis)
+        edge = ddf
         for other, offset in zip(axes, corner, strict=True):
             if other != axis:
                 edge = edge.narrow(2 + other, offset, ddf.shape[2 + other] - 1)
-        columns.append(torch.stack([edge[:, row] for row in axes], dim=-1))
-    if not axes:
-        return torch.ones_like(ddf[:, 0])
-    jacobian = torch.stack(columns, dim=-1)
-    return _determinant(jacobian + torch.eye(len(axes), device=ddf.device, dtype=ddf.dtype))
+        columns.append(torch.diff(edge, dim=2 + axis))
+    return _determinant([[column[:, row] for column in columns] for row in axes])
 
 
-def _determinant(m: Tensor) -> Tensor:
-    """Determinant of `(..., d, d)` matrices, d = 1, 2, 3, written out (fast, any device)."""
-    if m.shape[-1] == 1:
-        return m[..., 0, 0]
-    if m.shape[-1] == 2:
-        return m[..., 0, 0] * m[..., 1, 1] - m[..., 0, 1] * m[..., 1, 0]
+def _determinant(grad: list[list[Tensor]]) -> Tensor:
+    """det(I + grad) of 1 x 1 to 3 x 3 matrices of tensors, written out (fast, any device)."""
+    m = [[g + 1 if r == c else g for c, g in enumerate(row)] for r, row in enumerate(grad)]
+    if len(m) == 1:
+        return m[0][0]
+    if len(m) == 2:
+        return m[0][0] * m[1][1] - m[0][1] * m[1][0]
     return (
-        m[..., 0, 0] * (m[..., 1, 1] * m[..., 2, 2] - m[..., 1, 2] * m[..., 2, 1])
-        - m[..., 0, 1] * (m[..., 1, 0] * m[..., 2, 2] - m[..., 1, 2] * m[..., 2, 0])
-        + m[..., 0, 2] * (m[..., 1, 0] * m[..., 2, 1] - m[..., 1, 1] * m[..., 2, 0])
+        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1])
+        - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
+        + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
     )

@@ -303,7 +303,9 @@ class _Canvas:
             for (low, high), side, start, step in grids
         ]
         scale = torch.tensor([gain / step for step in self.step]).to(field)
-        return apply_along_axes(field, matrices) * scale.reshape(1, -1, *[1] * len(self.shape))
+        # Scaled first: there are far fewer control points than voxels.
+        field = field * scale.reshape(1, -1, *[1] * len(self.shape))
+        return apply_along_axes(field, matrices)
 
 
 def _canvas(

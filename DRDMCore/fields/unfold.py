@@ -43,17 +43,17 @@ def unfold(ddf: Tensor, *, iterations: int = 40, axes: Sequence[int] | None = No
     """
     axes = [a for a in (range(ddf.ndim - 2) if axes is None else axes) if ddf.shape[2 + a] > 1]
     border = _inner(ddf)
-    result = ddf
+    result, bad = ddf, folded(ddf)
     for round_ in range(iterations):
-        bad = folded(result)
         if not bool(bad.any()):
             break
         sigma = 1.0 + 0.15 * round_
         share = _smooth(_grown(bad[:, None].to(ddf), axes, 1 + round_ // 4), sigma, axes)
         share = (1.5 * share).clamp(max=1)
         result = torch.lerp(result, _smooth(result, sigma, axes) * border, share)
+        bad = folded(result)
     moved = (result - ddf).abs().amax(1) > 0.01
-    return Unfolded(result, int(moved.sum()), int(folded(result).sum()))
+    return Unfolded(result, int(moved.sum()), int(bad.sum()))
 
 
 def _inner(ddf: Tensor) -> Tensor:

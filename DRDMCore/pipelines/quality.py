@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from DRDMCore.fields import folded, jacobian_determinant, motion_separability
+from DRDMCore.imaging import apply_field, ddf_from_field, read_field, read_image, read_labels
 
 SEPARABILITY_DISTANCES = (1, 4, 16)
 """Distances in voxels at which Motion Separability is reported."""
@@ -62,6 +64,30 @@ def measure(
         "image": _likeness(image_before, image_after),
         "motion_separability_voxels": _separability(field),
     }
+
+
+def measure_file(
+    field: Path, *, labels: Path | None = None, image: Path | None = None
+) -> dict[str, Any]:
+    """Measure a field file, with the labels and the image that it moves, if given.
+
+    Raises:
+        DRDMError: If a file cannot be used or lies on another grid.
+    """
+    read = read_field(field)
+    before = {
+        "labels": None if labels is None else read_labels(labels),
+        "image": None if image is None else read_image(image),
+    }
+    after = {k: None if v is None else apply_field(v, read) for k, v in before.items()}
+    arrays = {
+        f"{kind}_{when}": None if volume is None else volume.array
+        for when, volumes in (("before", before), ("after", after))
+        for kind, volume in volumes.items()
+    }
+    names = before["labels"].label_names if before["labels"] is not None else None
+    ddf = ddf_from_field(read)
+    return measure(ddf, read.geometry.spacing_zyx, label_names=names, **arrays)
 
 
 def acceptable(

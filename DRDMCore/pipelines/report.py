@@ -92,8 +92,8 @@ def write_report(
         original: The image that was deformed.
         labels: Its labels, or None.
         samples: What came out.
-        manifest: Settings and hashes. `model`, `level` and `seed` are told in the first
-            paragraph where present; all of it is listed at the end.
+        manifest: Settings and hashes. `model`, `level` and `seed` (its own or those of its
+            `settings`) are told in the first paragraph; all is listed at the end.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -146,20 +146,27 @@ def _introduction(
     """What this page is."""
     count = f"{len(samples)} new sample{'' if len(samples) == 1 else 's'}"
     source = f" from <b>{escape(original.source.name)}</b>" if original.source else ""
+    known = {**(manifest.get("settings") or {}), **manifest}
     told = [
-        f"{key} <b>{escape(_name(manifest[key]))}</b>"
+        f"{key} <b>{escape(_name(known[key]))}</b>"
         for key in _SUMMARY_KEYS
-        if manifest.get(key) is not None
+        if known.get(key) is not None
     ]
     made = f" Settings: {', '.join(told)}." if told else ""
     size = " x ".join(str(n) for n in original.geometry.size)
     spacing = " x ".join(f"{s:.4g}" for s in original.geometry.spacing_mm)
     return (
-        f"<p class='lead'>{count}{source}, made by deforming the anatomy and letting a trained "
-        "network take the implausible part of the deformation away. The image and its labels "
+        f"<p class='lead'>{count}{source}, {_how(known)}. The image and its labels "
         f"moved together.{made} Grid: {size} voxels of {spacing} mm. These are synthetic images "
         "for research; do not use them for diagnosis.</p>"
     )
+
+
+def _how(known: Mapping[str, Any]) -> str:
+    """How the samples were made, in half a sentence."""
+    if _name(known.get("model")) == "none":
+        return "made by a smooth random deformation that knows no anatomy"
+    return "made by deforming the anatomy and letting a network take the implausible part away"
 
 
 def _name(value: Any) -> str:
@@ -306,6 +313,8 @@ def _number_rows(quality: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "det J, smallest to largest", _range(jacobian, "min", "max"), ""
     yield "det J, 1st to 99th percentile", _range(jacobian, "p1", "p99"), ""
     yield "Folded voxels", f"{_number(folding['percent'])} % ({folding['voxels']})", ""
+    if quality.get("repaired_voxels"):
+        yield "Voxels unfolded by repair", str(quality["repaired_voxels"]), ""
     apart = quality.get("motion_separability_voxels") or {}
     if apart:
         values = " / ".join(_number(value) for value in apart.values())
@@ -370,6 +379,8 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Dotted key and text of everything in a nested record."""
     if isinstance(value, Mapping) and value:
         for name, item in value.items():
+            if name == "quality":
+                continue  # it stands in the tables above
             yield from _flat(item, f"{key}.{name}" if key else str(name))
     elif isinstance(value, (list, tuple)) and any(isinstance(v, Mapping) for v in value):
         for number, item in enumerate(value):

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from DRDMCore.errors import InputError, MissingFileError
 from DRDMCore.fields import RandomFieldSettings
 from DRDMCore.imaging import GridPolicy
 
@@ -80,3 +84,47 @@ class TrainingSettings:
     precision: str = "bf16"
     augmentation: InputAugmentation = dataclasses.field(default_factory=InputAugmentation)
     card: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+_PARTS = {
+    "grid": GridPolicy,
+    "field": RandomFieldSettings,
+    "augmentation": InputAugmentation,
+}
+
+
+def read_settings(path: Path) -> TrainingSettings:
+    """Read the settings of a run from a YAML file.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        InputError: If it is no YAML, a key is unknown or missing, or a value cannot be used.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"{path} does not exist: give a YAML file of training settings.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML ({error}).") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} must hold `key: value` lines, got {type(values).__name__}.")
+    try:
+        return _built(TrainingSettings, values, "")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _built(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    """A settings object from nested mappings; lists become tuples."""
+    known = {each.name for each in dataclasses.fields(kind)}
+    unknown = [f"{where}{key}" for key in values if key not in known]
+    if unknown:
+        raise ValueError(f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    built = {}
+    for key, value in values.items():
+        if key in _PARTS:
+            if not isinstance(value, Mapping):
+                raise ValueError(f"`{where}{key}` must hold settings, got {value!r}")
+            value = _built(_PARTS[key], value, f"{key}.")
+        built[key] = tuple(value) if isinstance(value, list) else value
+    return kind(**built)

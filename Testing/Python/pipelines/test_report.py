@@ -25,7 +25,8 @@ from DRDMCore.pipelines.views import choose_views
 
 MANIFEST = {
     "model": {"name": "heart-2d", "sha256": "ab" * 32},
-    "level": 48,
+    "settings": {"level": 48},
+    "samples": [{"name": "sample_1", "quality": {"deep": "left out"}}],
     "inputs": [{"path": "a<b>.nii.gz"}],
 }
 
@@ -91,6 +92,7 @@ def test_report_holds_every_sample_and_nothing_from_outside(tmp_path, dimension)
     reader = read(path)
     for text in ("sample_1", "seed 71", "sample_2", "seed 72", "heart-2d", "48", "ab" * 32):
         assert text in reader.text
+    assert "level 48" in reader.text and "left out" not in reader.text
     views = 3 if dimension == 3 else 1
     assert len(pictures(reader)) == 1 + 2 * 4 * views
     page = path.read_text(encoding="utf-8")
