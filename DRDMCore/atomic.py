@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,35 @@ def write_text_whole(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8 to `path`, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def require_writable(folder: Path | str) -> None:
+    """Refuse, before any work, a folder that cannot be written to; leaves no trace.
+
+    Raises:
+        OutputError: If it is a file, has an impossible name, or may not be written to.
+    """
+    try:
+        existing = Path(folder).absolute()
+        while not _exists(existing):
+            existing = existing.parent
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(
+            f"{str(folder)!r} must be a folder that can be written to, but that fails ({reason}): "
+            "choose another folder."
+        ) from error
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder; other troubles than its absence are raised."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _sync(path: Path) -> None:

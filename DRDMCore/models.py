@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -158,7 +159,7 @@ def find_model(name: str | Path) -> Path:
         ModelError: If there is none; the message lists the names that there are.
     """
     path = Path(name)
-    if path.is_file():
+    if os.path.isfile(path):  # unlike `Path.is_file`, also for impossible names
         return path
     known = {each.stem: each for each in list_models()}
     if str(name) in known:
@@ -242,7 +243,7 @@ def import_published(path: Path, *, name: str, side: int | None = None) -> Model
     dimension = int(weights["conv_out.weight"].ndim) - 2 if "conv_out.weight" in weights else 0
     if dimension not in (2, 3):
         raise ModelError(f"{path} has no `conv_out.weight` of a 2D or 3D recresacnet: wrong file.")
-    side = side or {2: 256, 3: 128}[dimension]
+    side = {2: 256, 3: 128}[dimension] if side is None else side
     levels = len(weights["time_embed.weight"])
     architecture = {"kind": "published", "dimension": dimension, "side": side, "levels": levels}
     step = _build_step({**architecture, "recursions": 2})
@@ -322,8 +323,12 @@ def _rebuilt(header: dict[str, Any], path: Path) -> Model:
     if isinstance(recovery.get("steps"), list):
         recovery["steps"] = tuple(recovery["steps"])
     known = {each.name for each in fields(Card)}
+    card = Card(**{k: v for k, v in header["card"].items() if k in known})
+    int(card.recommended.get("level", 0))  # refuses what is no number
+    if header["grid"]["dimension"] != header["architecture"]["dimension"]:
+        raise ValueError("its grid and its network differ in dimension")
     return Model(
-        card=Card(**{k: v for k, v in header["card"].items() if k in known}),
+        card=card,
         grid=GridPolicy.from_dict(header["grid"]),
         field=RandomFieldSettings(**header["field"]),
         recovery=RecoverySettings(**recovery),
@@ -350,11 +355,10 @@ def _build_step(architecture: Mapping[str, Any]) -> PublishedStep | VelocityStep
     widths = [int(width) for width in architecture["widths"]]
     if not 1 <= len(widths) <= _DEEPEST or not all(1 <= width <= _WIDEST for width in widths):
         raise ValueError(f"`widths` must be at most {_DEEPEST} numbers up to {_WIDEST}")
-    return VelocityStep(
-        VelocityNetwork(dimension, widths=widths),
-        velocity_rms=float(architecture["velocity_rms"]),
-        gain=float(architecture["gain"]),
-    )
+    rms, gain = float(architecture["velocity_rms"]), float(architecture["gain"])
+    if not (0 < rms < math.inf and 0 <= gain < math.inf):
+        raise ValueError(f"`velocity_rms` and `gain` must be positive numbers, got {rms}, {gain}")
+    return VelocityStep(VelocityNetwork(dimension, widths=widths), velocity_rms=rms, gain=gain)
 
 
 def _fill(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -66,7 +67,8 @@ def console(arguments: argparse.Namespace) -> Iterator[Console]:
         if shown.stopping:
             raise KeyboardInterrupt
         shown.stopping = True
-        print("stopping after this pass; what is done is kept", file=sys.stderr)
+        # Not `print`: the signal may have come in the middle of one, which cannot be entered twice.
+        os.write(2, b"stopping after this pass; what is done is kept\n")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from DRDMCore.cli.options import Commands, add_command
@@ -36,28 +37,39 @@ def _overview() -> dict[str, Any]:
     """Versions, devices, models."""
     import torch
 
-    from DRDMCore.models import list_models, load_model
+    from DRDMCore.models import list_models
     from DRDMCore.pipelines.manifest import versions
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    models = {each.stem: load_model(each).card.title or "-" for each in list_models()}
+    models = {each.stem: _title(each) for each in list_models()}
     models["none"] = "random field, no model: any anatomy"
     return {"versions": versions(), "devices": ["cpu", *gpus], "models": models}
+
+
+def _title(path: Path) -> str:
+    """What a model says of itself in one line, or why it cannot be used."""
+    from DRDMCore.errors import ModelError
+    from DRDMCore.models import load_model
+
+    try:
+        return load_model(path).card.title or "-"
+    except ModelError as error:
+        return f"cannot be used: {error}"
 
 
 def _card(name: str) -> dict[str, Any]:
     """Everything a model file says of itself."""
     from dataclasses import asdict
 
-    from DRDMCore.models import load_model
+    from DRDMCore.models import RANDOM_FIELD, load_model, random_field_model
 
-    model = load_model(name)
+    model = random_field_model(3) if name == RANDOM_FIELD else load_model(name)
     return {
         **asdict(model.card),
         "grid": model.grid.to_dict(),
         "field": asdict(model.field),
         "architecture": dict(model.architecture),
-        "file": str(model.path),
+        "file": str(model.path or ""),
         "sha256": model.sha256,
     }
 

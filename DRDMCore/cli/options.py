@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from DRDMCore.pipelines.settings import SamplingSettings
 
-Commands = argparse._SubParsersAction  # type: ignore[type-arg]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_command(commands: Commands, name: str, summary: str, more: str) -> argparse.ArgumentParser:
@@ -68,8 +68,11 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     """How samples are made."""
     group = parser.add_argument_group("deformation")
-    group.add_argument("--level", type=int, help="amount, 0 .. 79; default: what the model advises")
-    group.add_argument(
+    amount = group.add_mutually_exclusive_group()
+    amount.add_argument(
+        "--level", type=int, help="amount, 0 .. 79; default: what the model advises"
+    )
+    amount.add_argument(
         "--mean-mm", type=float, help="mean displacement instead of a level, with --model none only"
     )
     group.add_argument("--steps", type=int, help="passes of the network; default: as advised")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from DRDMCore.cli.options import Commands, add_command, path
+from DRDMCore.errors import InputError
 
 _MORE = """\
 Phantoms are made by the program, each seed another subject: something like a heart's short axis
@@ -30,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     from DRDMCore.imaging import write_volume
     from DRDMCore.imaging.phantoms import phantom
 
+    if arguments.count < 1:
+        raise InputError(f"`count` must be at least 1, got {arguments.count}.")
     for seed in range(arguments.seed, arguments.seed + arguments.count):
         with user_values():
             image, labels = phantom(arguments.kind, seed)

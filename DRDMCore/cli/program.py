@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 failed, 2 wrong usage, 3 some cases failed, 130 stopped.
     """
+    _take_any_character()
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -59,6 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
+    except OSError as error:  # a file that may not be read, a disk that fails
+        return _failed(arguments, error, EXIT_FAILED)
+
+
+def _take_any_character() -> None:
+    """Let no name or label stop us where the terminal or pipe cannot show it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train."""
     from dataclasses import replace
 
+    from DRDMCore.pipelines.generate import check_device
     from DRDMCore.training.settings import read_settings
     from DRDMCore.training.trainer import train
 
@@ -48,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     given = {name: getattr(arguments, name) for name in ("data", "steps", "seed")}
     with user_values():
         settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
+    device = check_device(device_of(arguments))
     with console(arguments) as shown:
-        train(settings, arguments.out, device=device_of(arguments), progress=shown)
+        train(settings, arguments.out, device=device, progress=shown)
     return 0

@@ -142,9 +142,10 @@ def upsample(image: Tensor, factor: int) -> Tensor:
     """Enlarge `(B, C, *S)` by a whole factor: linear, edge-aligned, constant beyond the border."""
     if factor == 1:
         return image
-    start = 0.5 / factor - 0.5
     matrices = [
-        resampling_matrix(side, factor * side, start=start, step=1 / factor, beyond="border")
+        resampling_matrix(
+            side, side * factor, start=0.5 / factor - 0.5, step=1 / factor, beyond="border"
+        ).to(image)
         for side in image.shape[2:]
     ]
-    return apply_along_axes(image, [matrix.to(image) for matrix in matrices])
+    return apply_along_axes(image, matrices)

@@ -8,7 +8,6 @@ ever interpolating an intermediate displacement. `exp_svf` is the flow for a rea
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -136,7 +135,7 @@ METHODS: dict[str, Callable[[Tensor, int, Box, str], Tensor]] = {
 }
 
 
-_FEWEST_FOR_SPARSE = 2**14
+_FEWEST_FOR_SPARSE = 2**11
 """Fewer voxels than this are sampled: threads that wait for each other cost more than they do."""
 
 
@@ -188,27 +187,26 @@ def _interpolation_matrix(svf: Tensor, padding: str) -> Tensor:
     """Sparse `(voxels, voxels)`: row x holds the linear weights of the voxels around x + v(x)."""
     shape = svf.shape[2:]
     position = (identity_coordinates(shape, device=svf.device, dtype=svf.dtype) + svf[0]).flatten(1)
-    low, weight = [], []
-    for axis, side in enumerate(shape):
-        along = position[axis]
-        inside = along.clamp(0, side - 1)
-        base = inside.floor().clamp(max=max(side - 2, 0))
-        fraction = inside - base
+    index = torch.zeros(position.shape[1], 1, dtype=torch.int32, device=svf.device)
+    value = torch.ones_like(position[0])[:, None]
+    for along, side in zip(position, shape, strict=True):
+        low, weights = _linear_weights(along, side, padding)
+        pair = torch.stack([low, low + min(1, side - 1)], dim=1)
+        index = (index[:, :, None] * side + pair[:, None]).flatten(1)
+        value = (value[:, :, None] * weights[:, None]).flatten(1)
+    return _csr(index, value)
+
+
+def _linear_weights(along: Tensor, side: int, padding: str) -> tuple[Tensor, Tensor]:
+    """Lower voxel `(voxels,)` and the weights of it and the next `(voxels, 2)` on one axis."""
+    inside = along.clamp(0, side - 1)
+    low = inside.floor().clamp(max=max(side - 2, 0))
+    fraction = inside - low
+    weights = torch.stack([1 - fraction, fraction], dim=1)
+    if padding == "zeros" and side > 1:
         # reference: outside, `zeros` fades linearly to nothing over one voxel
-        fades = padding == "zeros" and side > 1
-        keep = 1 - (along - inside).abs().clamp(max=1) if fades else 1.0
-        low.append(base.to(torch.int32))
-        weight.append(torch.stack([(1 - fraction) * keep, fraction * keep]))
-    index, value = [], []
-    for corner in itertools.product((0, 1), repeat=len(shape)):
-        voxel = torch.zeros_like(low[0])
-        share = torch.ones_like(position[0])
-        for axis, (side, upper) in enumerate(zip(shape, corner, strict=True)):
-            voxel = voxel * side + (low[axis] + min(upper, side - 1))
-            share = share * weight[axis][upper]
-        index.append(voxel)
-        value.append(share)
-    return _csr(torch.stack(index, dim=1), torch.stack(value, dim=1))
+        weights = weights * (1 - (along - inside).abs().clamp(max=1))[:, None]
+    return low.to(torch.int32), weights
 
 
 def _csr(index: Tensor, value: Tensor) -> Tensor:

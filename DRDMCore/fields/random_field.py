@@ -21,6 +21,7 @@ from DRDMCore.fields.warp import warp
 
 AMPLITUDES = ("geometric", "published")
 _PUBLISHED_CONTROL_POINTS = 64
+_MOST_SCALES, _LARGEST_CANVAS = 12, 8.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,12 @@ class RandomFieldSettings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"`{name}` must be a number > 0, got {value!r}.")
-        if self.scales < 1:
-            raise ValueError(f"`scales` must be at least 1, got {self.scales}.")
+        if self.canvas > _LARGEST_CANVAS:
+            raise ValueError(f"`canvas` must be at most {_LARGEST_CANVAS}, got {self.canvas!r}.")
+        if not isinstance(self.scales, int) or not 1 <= self.scales <= _MOST_SCALES:
+            raise ValueError(
+                f"`scales` must be a whole number 1 .. {_MOST_SCALES}, got {self.scales!r}."
+            )
         if not self.second_draw >= 0:
             raise ValueError(f"`second_draw` must be >= 0, got {self.second_draw}.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,10 +64,12 @@ def list_images(place: Path | str) -> list[Path]:
         InputError: If there is no image in it.
     """
     place = Path(place)
-    if not place.exists():
+    if not os.path.exists(place):  # unlike `Path.exists`, also for impossible names
         raise MissingFileError(f"{place} does not exist: check the name and the folder.")
     if place.is_file() or _is_dicom_folder(place):
         return [place]
+    if not place.is_dir():
+        raise InputError(f"{place} must be a file or a folder, but is neither: give another one.")
     found = [path for path in place.iterdir() if not path.name.startswith(".") and _is_image(path)]
     if not found:
         raise InputError(

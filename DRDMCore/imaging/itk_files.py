@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def read_itk(path: Path) -> sitk.Image:
         MissingFileError: If it does not exist.
         InputError: If it is empty, damaged, unreadable, or has not 2 or 3 spatial axes.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike `Path.is_dir`, also for impossible names
         return _read_series(path)
     require_readable(path)
     try:
@@ -50,7 +51,7 @@ def read_itk(path: Path) -> sitk.Image:
 
 def require_readable(path: Path) -> None:
     """Raise unless `path` is a file that is not empty and not cut short."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise MissingFileError(f"{path} does not exist: check the name and the folder.")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes): copy or export it again.")

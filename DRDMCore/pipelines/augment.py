@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from DRDMCore.errors import Cancelled, InputError
+from DRDMCore.errors import Cancelled
 from DRDMCore.imaging import (
     Case,
     DisplacementField,
@@ -35,7 +35,7 @@ from DRDMCore.pipelines.augment_plan import (
     planned,
     shared_model,
 )
-from DRDMCore.pipelines.folder_job import FolderJob, Make, Open, OnStep, plan, run_folder_job
+from DRDMCore.pipelines.folder_job import FolderJob, Make, OnStep, Open, plan, run_folder_job
 from DRDMCore.pipelines.memory import bytes_needed, require_memory
 from DRDMCore.pipelines.mirroring import drawn_axes, mirrored
 from DRDMCore.pipelines.published_config import (
@@ -46,7 +46,7 @@ from DRDMCore.pipelines.published_config import (
     schedule_of,
 )
 from DRDMCore.pipelines.records import Unit
-from DRDMCore.pipelines.sampling import Sample, Subject, draw_samples, see
+from DRDMCore.pipelines.sampling import Sample, Subject, draw_samples, see, voxels_seen
 from DRDMCore.pipelines.settings import SamplingSettings, resolved
 from DRDMCore.pipelines.sharding import local_device, share_of
 from DRDMCore.progress import Callback
@@ -148,7 +148,7 @@ def one_sample(
     model: Model, subject: Subject, seed: int, settings: SamplingSettings, on_step: OnStep
 ) -> tuple[Sample, list[dict[str, Any]]]:
     """The first acceptable sample from `seed` on, and the seeds that were rejected before it."""
-    rejected = []
+    rejected: list[dict[str, Any]] = []
     drawn = draw_samples(model, subject, seed, 1, settings, on_step=lambda _, info: on_step(info))
     for each in drawn:
         if isinstance(each, Sample):
@@ -185,7 +185,7 @@ def _opener(job: AugmentJob, model: Model | None, device: str) -> Open:
             parts = [None if each is None else _slice(each, one) for each in (image, labels)]
             assert parts[0] is not None
             subject = see(suited, parts[0], parts[1], job.sampling)
-            voxels = int(np.prod(subject.view.spatial_shape))
+            voxels = voxels_seen(subject.view, job.sampling)
             require_memory(bytes_needed(parts[0], suited, voxels), image.title)
             return subject
 

@@ -108,7 +108,19 @@ def checked(job: AugmentJob) -> AugmentJob:
         raise InputError("`level` must be left out where `mean_mm` is given: they exclude another.")
     if len({path.absolute() for path in folders_of(job)}) < 3:
         raise InputError("The folders of images, labels and fields must be three different ones.")
+    require_apart(folders_of(job), job.images, job.labels)
     return job
+
+
+def require_apart(written: Sequence[Path], images: Path, labels: Path | None) -> None:
+    """Raise `InputError` if results would go among the images or labels that they are made from."""
+    read = {path.resolve() for path in (images, labels) if path is not None}
+    for path in written:
+        if path.resolve() in read:
+            raise InputError(
+                f"{path} must not be both read from and written to: choose another folder for "
+                "the results."
+            )
 
 
 def check_numbers(count: int, seed: int) -> None:
@@ -138,9 +150,10 @@ def shared_model(model: str | Model, device: str) -> Model | None:
     Raises:
         DRDMError: If there is no such model or device.
     """
+    check_device(device)
     if isinstance(model, Model):
-        return model.to(check_device(device))
-    return None if model == RANDOM_FIELD else load_model(model, device=check_device(device))
+        return model.to(device)
+    return None if model == RANDOM_FIELD else load_model(model, device=device)
 
 
 def model_for(image: Volume, model: Model | None, settings: SamplingSettings, device: str) -> Model:
@@ -231,10 +244,14 @@ def _published(
                 failed.append(Failure(case.name, str(error)))
             running += _slices_by_labels(job, model, case)
             continue
-        for number, one in enumerate(slices, start=running):
+        numbers = range(running, running + len(slices))
+        for number, one in zip(numbers, slices, strict=True):
             if chosen and (not job.slices or number in job.slices):
                 units += _published_slice(job, patient, case, number, one, level_of)
         running += len(slices)
+    beyond = [number for number in job.slices if not 0 <= number < running]
+    if beyond:
+        raise InputError(f"`slices` must lie in 0 .. {running - 1}, got {beyond}: leave them out.")
     return units, failed
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from DRDMCore.atomic import require_writable
 from DRDMCore.errors import Cancelled, DRDMError, OutputError
 from DRDMCore.imaging import Case
 from DRDMCore.pipelines import records
@@ -87,6 +88,7 @@ def run_folder_job(job: FolderJob, work: Open, progress: Callback | None) -> dic
         Cancelled: If `progress` answered `False`.
     """
     _refuse_others(job)
+    require_writable(job.home)
     records.begin(job.home, job.identity)
     alone = job.share.world == 1
     records.remove_stale(_folders(job), alone=alone)
@@ -133,7 +135,7 @@ def plan(job: FolderJob) -> dict[str, Any]:
 def _states(
     job: FolderJob, units: Sequence[Unit], failed: list[Failure]
 ) -> Iterator[tuple[Unit, bool]]:
-    """The units of a case, and whether each is done; adds a case that cannot be read to `failed`."""
+    """The units of a case and whether each is done; an unreadable case goes to `failed`."""
     try:
         inputs = records.describe_case(units[0].case)
         states = [(unit, records.is_done(job.home, job.hash, unit, inputs)) for unit in units]

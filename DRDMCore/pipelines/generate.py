@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from DRDMCore.atomic import require_writable
 from DRDMCore.errors import Cancelled, InputError
 from DRDMCore.imaging import (
     Volume,
@@ -41,6 +40,7 @@ from DRDMCore.pipelines.sampling import (
     Subject,
     draw_samples,
     see,
+    voxels_seen,
 )
 from DRDMCore.pipelines.settings import SamplingSettings, resolved
 from DRDMCore.progress import Callback, Event, tell
@@ -99,11 +99,12 @@ def generate(job: GenerateJob, progress: Callback | None = None) -> dict[str, An
         DRDMError: Bad input, a model that does not fit, no memory, no disk, or cancelled.
     """
     _check(job)
+    require_writable(job.out)
     model, subject, settings = prepare(job)
     seed = job.seed if job.seed is not None else _known_seed(job.out)
     manifest = describe_job("generate", model, subject, settings, count=job.count, seed=seed)
     manifest = _continued(job.out, manifest)
-    _state_needs(job, model, subject, progress)
+    _state_needs(job, model, subject, settings, manifest, progress)
     done = [entry["seed"] for entry in [*manifest["samples"], *manifest["rejected"]]]
     missing = job.count - len(manifest["samples"])
     samples = draw_samples(
@@ -134,22 +135,35 @@ def generate(job: GenerateJob, progress: Callback | None = None) -> dict[str, An
 def prepare(job: GenerateJob) -> tuple[Model, Subject, SamplingSettings]:
     """Read the inputs and the model, and bring the image to the model's grid."""
     image = read_image(_one_image(job.image))
-    labels = None if job.labels is None else read_labels(job.labels)
-    if labels is not None:
-        if job.resample_labels_to_image:
-            labels = resample_labels(labels, image.geometry)
-        require_same_geometry(image, labels)
+    labels = None if job.labels is None else _labels_on(image, job)
     model = open_model(job.model, image, job.sampling, job.device)
     settings = resolved(job.sampling, model)
     return model, see(model, image, labels, settings), settings
 
 
+def _labels_on(image: Volume, job: GenerateJob) -> Volume:
+    """The labels of a job on the grid of its image."""
+    assert job.labels is not None
+    labels = read_labels(job.labels)
+    if job.resample_labels_to_image and labels.dimension == image.dimension:
+        moved = resample_labels(labels, image.geometry)
+        if labels.array.any() and not moved.array.any():
+            raise InputError(
+                f"{labels.title} must overlap {image.title}, but none of its labels lies inside "
+                "the image: check that they belong together."
+            )
+        labels = moved
+    require_same_geometry(image, labels)
+    return labels
+
+
 def open_model(name: str, image: Volume, settings: SamplingSettings, device: str) -> Model:
     """The model of a name; the random field has as many axes as the image lets it move along."""
+    check_device(device)
     if name == RANDOM_FIELD:
         flat = image.dimension == 2 or 1 in image.geometry.shape or settings.slice_axis is not None
         return random_field_model(2 if flat else 3)
-    return load_model(name, device=check_device(device))
+    return load_model(name, device=device)
 
 
 def check_device(name: str) -> str:
@@ -161,9 +175,8 @@ def check_device(name: str) -> str:
     import torch
 
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(1, device=torch.device(name)).cpu()
+    except (RuntimeError, AssertionError) as error:  # NotImplementedError is a RuntimeError
         raise InputError(
             f"`device` must be one that is there, such as 'cpu', got {name!r} "
             f"({str(error).splitlines()[0]})."
@@ -210,7 +223,7 @@ def _known_seed(out: Path) -> int:
     """The seed of the job that was begun in the folder, or a new one."""
     try:
         return int(read_manifest(out)["seed"])
-    except (InputError, FileNotFoundError, KeyError):
+    except (InputError, FileNotFoundError, KeyError, TypeError, ValueError):
         return secrets.randbelow(2**31)
 
 
@@ -223,20 +236,26 @@ def _continued(out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"{out} holds the results of another job: choose another folder, or remove it first."
         )
-    return {**begun, "complete": False}
+    return {**manifest, **begun, "complete": False}
 
 
 def _state_needs(
-    job: GenerateJob, model: Model, subject: Subject, progress: Callback | None
+    job: GenerateJob,
+    model: Model,
+    subject: Subject,
+    settings: SamplingSettings,
+    manifest: Mapping[str, Any],
+    progress: Callback | None,
 ) -> None:
     """Say what memory is needed before starting; refuse if there is not enough."""
-    voxels = int(np.prod(subject.view.spatial_shape))
+    voxels = voxels_seen(subject.view, settings)
     text = require_memory(
         bytes_needed(subject.image, model, voxels),
         f"{subject.image.title} of {'x'.join(map(str, subject.image.geometry.size))} voxels",
     )
     per_voxel = subject.image.array.itemsize + 4 * subject.image.dimension + 2
-    require_disk(job.out, job.count * subject.image.array.size * per_voxel)
+    missing = job.count - len(manifest["samples"])
+    require_disk(job.out, missing * subject.image.array.size * per_voxel)
     tell(progress, Event("start", text, 0, job.count))
     if subject.view.note:
         tell(progress, Event("note", subject.view.note))

@@ -11,17 +11,21 @@ from DRDMCore.imaging import Volume
 from DRDMCore.models import Model
 from DRDMCore.recovery import PublishedStep, VelocityStep
 
-_BYTES_PER_NATIVE_VOXEL = 120
-"""Image, labels, field in float32 and float64, Jacobian parts, resampler: measured, rounded up."""
+_BYTES_PER_NATIVE_VOXEL = 250
+"""Image, labels, field in float32 and float64, Jacobian: 200 measured at 128 x 128 x 130."""
 
-_BYTES_PER_MODEL_VOXEL = {PublishedStep: 900, VelocityStep: 500}
-"""Features of one pass, fields and warps, 3D fp32: measured, rounded up."""
+_BYTES_PER_MODEL_VOXEL = {PublishedStep: 700, VelocityStep: 500}
+"""Features, fields and warps of a pass, fp32: 550 and 190 measured at 96^3, 650 and 550 at 64^3."""
+
+_BYTES_OF_PROGRAM = 350_000_000
+"""torch and SimpleITK themselves."""
 
 
 def bytes_needed(volume: Volume, model: Model, model_voxels: int) -> int:
     """Estimate of the peak memory of one sample, bytes."""
     network = _BYTES_PER_MODEL_VOXEL.get(type(model.step), 200)
-    return volume.array.size * _BYTES_PER_NATIVE_VOXEL + model_voxels * network + 300_000_000
+    voxels = volume.array.size * _BYTES_PER_NATIVE_VOXEL + model_voxels * network
+    return voxels + _BYTES_OF_PROGRAM
 
 
 def bytes_of_memory() -> int | None:

@@ -27,7 +27,7 @@ def mirrored(field: DisplacementField, axes: Sequence[int]) -> DisplacementField
     """
     if not axes:
         return field
-    ddf = np.flip(ddf_from_field(field), [1 + axis for axis in axes]).copy()
+    ddf = np.flip(ddf_from_field(field), tuple(1 + axis for axis in axes)).copy()
     for axis in axes:
         count = ddf.shape[1 + axis]
         step = (count - 1 - 2 * np.arange(count)).astype(ddf.dtype)

@@ -242,7 +242,7 @@ def _loaded(path: Path) -> dict[str, Any]:
 
 def _checked(key: str, value: Any, path: Path) -> Any:
     """The value of a key in its type, or `InputError` naming the key."""
-    wanted = KEYS[key]
+    wanted: Any = KEYS[key]
     if key == "patients_list":
         return tuple(_patients(value, path))
     if wanted is float:

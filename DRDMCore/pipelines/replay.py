@@ -42,7 +42,7 @@ def replay(
         InputError: If the sample does not exist or an input is not the recorded one.
         ModelError: If the model is not the recorded one.
     """
-    manifest = read_manifest(manifest_path)
+    manifest = _read_replayable(manifest_path)
     folder = manifest_path if manifest_path.is_dir() else manifest_path.parent
     if not 1 <= number <= len(manifest["samples"]):
         raise InputError(
@@ -59,10 +59,23 @@ def replay(
     )
     if sample is None:
         raise Cancelled("stopped before the sample was made.")
+    result = _compared(sample, entry, folder)
     if out is not None:
-        files = {key: entry[key] for key in ("image", "labels", "field")}
-        write_sample(out, sample, files)
-    return _compared(sample, entry, folder)
+        write_sample(out, sample, {key: entry[key] for key in ("image", "labels", "field")})
+    return result
+
+
+def _read_replayable(path: Path) -> dict[str, Any]:
+    """A manifest that says all that a replay needs."""
+    manifest = read_manifest(path)
+    parts = {"model", "input", "settings", "samples"}
+    if manifest.get("command") != "generate" or not parts <= manifest.keys():
+        raise InputError(
+            f"{path} must be a whole manifest of `drdm generate`, got one of "
+            f"{manifest.get('command')!r} with {', '.join(sorted(parts & manifest.keys()))}: "
+            "give another manifest."
+        )
+    return manifest
 
 
 def _recorded(manifest: Mapping[str, Any], device: str) -> tuple[Model, Subject, SamplingSettings]:
@@ -77,7 +90,10 @@ def _recorded(manifest: Mapping[str, Any], device: str) -> tuple[Model, Subject,
                     f"{path} is not there or has changed since the manifest was written: put the "
                     f"{kind} with SHA-256 {entry['sha256'][:12]}... back."
                 )
-    sampling = SamplingSettings(**manifest["settings"])
+    try:
+        sampling = SamplingSettings(**manifest["settings"])
+    except TypeError as error:
+        raise InputError(f"the manifest has settings of another version ({error}).") from error
     labels = inputs["labels"]
     job = GenerateJob(
         image=Path(inputs["image"]["path"]),

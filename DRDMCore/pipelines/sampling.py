@@ -6,6 +6,7 @@ sample can be made again by itself.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -92,10 +93,7 @@ def see(model: Model, image: Volume, labels: Volume | None, settings: SamplingSe
     Raises:
         InputError: If the image does not fit the model.
     """
-    grid = model.grid
-    if model.step is None and grid.dimension != image.dimension:
-        raise InputError(f"the random field has {grid.dimension} axes, the image {image.dimension}")
-    view = to_model_grid(image, grid, slice_axis=settings.slice_axis)
+    view = to_model_grid(image, model.grid, slice_axis=settings.slice_axis)
     return Subject(image, labels, view)
 
 
@@ -177,6 +175,11 @@ def make_sample(
         recovered, repaired = _repaired(recovered, subject.view)
     field = field_from_ddf(recovered, subject.image.geometry)
     return _applied(subject, seed, field, start, repaired, settings)
+
+
+def voxels_seen(view: ModelView, settings: SamplingSettings) -> int:
+    """Voxels that the network looks at in one pass."""
+    return _network_images(view, settings)[0].numel()
 
 
 def border_window(
@@ -274,17 +277,15 @@ def _start_field(
     generator = torch.Generator().manual_seed(seed)
     device = _device_of(model)
     if settings.mean_mm is not None:
-        drawn = [
-            random_field_of_mean(
-                view.spatial_shape,
-                settings.mean_mm,
-                generator,
-                model.field,
-                spacing=view.spacing_mm,
-                window=window,
-            )
-            for _ in range(1 if shared else count)
-        ]
+        draw = functools.partial(
+            random_field_of_mean, view.spatial_shape, settings.mean_mm, generator, model.field
+        )
+        try:
+            drawn = [
+                draw(spacing=view.spacing_mm, window=window) for _ in range(1 if shared else count)
+            ]
+        except ValueError as error:
+            raise InputError(f"`mean_mm` cannot be had: {error}") from error
         start = torch.cat(drawn).to(device)
     else:
         assert settings.level is not None

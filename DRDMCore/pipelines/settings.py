@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 
 from DRDMCore.checks import require_choice
 from DRDMCore.errors import InputError
 from DRDMCore.models import Model
-from DRDMCore.recovery import PublishedStep, VelocityStep, check_level
+from DRDMCore.recovery import PRECISIONS, STARTS, PublishedStep, VelocityStep, check_level
 
 BORDERS = ("fixed", "free")
 STACKS = ("shared", "per-slice")
+
+
+_CHOICES = {
+    "start": (None, *STARTS),
+    "precision": tuple(PRECISIONS),
+    "border": BORDERS,
+    "stack": STACKS,
+    "interpolation": ("linear", "cubic", "nearest"),
+    "label_interpolation": ("nearest", "linear"),
+    "padding": ("border", "zeros", "minimum"),
+}
+
+_LARGEST, _SMALLEST = sys.float_info.max, 1e-6
+_RANGES = {
+    "mean_mm": (_SMALLEST, _LARGEST),
+    "steps": (1, _LARGEST),
+    "gain": (0, _LARGEST),
+    "recursions": (1, _LARGEST),
+    "border_width": (0, 0.5),
+    "max_folding": (0, 100),
+    "min_mm": (0, _LARGEST),
+    "max_mm": (_SMALLEST, _LARGEST),
+    "attempts": (1, _LARGEST),
+}
+"""Least and greatest value of every number; infinity is too great."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +86,21 @@ class SamplingSettings:
     attempts: int = 20
 
     def __post_init__(self) -> None:
-        """Check what can be checked without a model."""
-        require_choice("border", self.border, BORDERS)
-        require_choice("stack", self.stack, STACKS)
-        require_choice("interpolation", self.interpolation, ("linear", "cubic", "nearest"))
-        require_choice("label_interpolation", self.label_interpolation, ("nearest", "linear"))
-        require_choice("padding", self.padding, ("border", "zeros", "minimum"))
-        if not 0 <= self.border_width <= 0.5:
-            raise ValueError(f"`border_width` must lie in 0 .. 0.5, got {self.border_width:g}.")
-        if self.attempts < 1:
-            raise ValueError(f"`attempts` must be at least 1, got {self.attempts}.")
+        """Check what can be checked without a model; an `InputError` says what is wrong."""
+        try:
+            for name, choices in _CHOICES.items():
+                require_choice(name, getattr(self, name), choices)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:  # NaN is not in any range
+                limit = f"lie in {low:g} .. {high:g}" if high < _LARGEST else f"be >= {low:g}"
+                raise InputError(f"`{name}` must {limit}, got {value:g}.")
+        if self.min_mm is not None and self.max_mm is not None and self.min_mm > self.max_mm:
+            raise InputError(
+                f"`min_mm` must be at most `max_mm`, got {self.min_mm:g} and {self.max_mm:g}."
+            )
 
 
 def resolved(settings: SamplingSettings, model: Model) -> SamplingSettings:

@@ -12,6 +12,7 @@ from DRDMCore.recovery.recover import (
 )
 from DRDMCore.recovery.schedule import (
     LEVELS,
+    STARTS,
     check_level,
     image_count,
     level_scale,
@@ -25,6 +26,7 @@ from DRDMCore.recovery.velocity_network import VelocityNetwork
 __all__ = [
     "LEVELS",
     "PRECISIONS",
+    "STARTS",
     "Deformation",
     "PublishedNetwork",
     "PublishedStep",

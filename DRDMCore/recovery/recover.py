@@ -54,6 +54,12 @@ class RecoverySettings:
         require_choice("image_padding", self.image_padding, ("border", "zeros"))
         require_choice("field_padding", self.field_padding, ("border", "zeros"))
         require_choice("precision", self.precision, tuple(PRECISIONS))
+        require_choice("shared", self.shared, (False, True))
+        levels = (self.steps,) if isinstance(self.steps, int) else self.steps or ()
+        if not all(isinstance(each, int) and each >= 0 for each in levels) or self.steps == 0:
+            raise ValueError(
+                f"`steps` must be a number of passes or whole levels, got {self.steps!r}."
+            )
 
 
 @dataclass(frozen=True)
@@ -215,7 +221,7 @@ def _advance(
 @contextlib.contextmanager
 def _inference(device: torch.device, precision: str) -> Iterator[None]:
     """No gradients; on CUDA repeatable convolutions, and no tf32 unless precision was given up."""
-    with torch.inference_mode(), contextlib.ExitStack() as stack:
+    with torch.no_grad(), contextlib.ExitStack() as stack:
         if device.type == "cuda":
             stack.enter_context(
                 torch.backends.cudnn.flags(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from DRDMCore.errors import InputError, MissingFileError
 from DRDMCore.fields import RandomFieldSettings
 from DRDMCore.imaging import GridPolicy
+from DRDMCore.models import Card
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,12 @@ class TrainingSettings:
     augmentation: InputAugmentation = dataclasses.field(default_factory=InputAugmentation)
     card: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse, before any work, what cannot be trained."""
+        for wrong, message in _rules(self):
+            if wrong:
+                raise InputError(message)
+
 
 _PARTS = {
     "grid": GridPolicy,
@@ -100,7 +109,7 @@ def read_settings(path: Path) -> TrainingSettings:
         MissingFileError: If there is no such file.
         InputError: If it is no YAML, a key is unknown or missing, or a value cannot be used.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise MissingFileError(f"{path} does not exist: give a YAML file of training settings.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -114,17 +123,82 @@ def read_settings(path: Path) -> TrainingSettings:
         raise InputError(f"{path}: {error}") from error
 
 
+def _rules(settings: TrainingSettings) -> list[tuple[bool, str]]:
+    """What makes settings unusable, each with its message."""
+    shape, multiple = settings.shape, 2 ** len(settings.widths)
+    allowed = {each.name for each in dataclasses.fields(Card)} - {"name", "metrics", "training"}
+    unknown = [f"card.{key}" for key in settings.card if key not in allowed]
+    at_least = {"steps": 1, "batch": 1, "subjects": 2, "seed": 0}
+    return [
+        (value < low, f"`{name}` must be at least {low}, got {value}.")
+        for name, low in at_least.items()
+        for value in [getattr(settings, name)]
+    ] + [
+        (not settings.widths, "`widths` must name at least one width, got none."),
+        (
+            len(shape) != settings.grid.dimension or any(n < 1 or n % multiple for n in shape),
+            f"`shape` must be {settings.grid.dimension} (`grid.dimension`) multiples of {multiple} "
+            f"(2 for each of `widths`), got {list(shape)}.",
+        ),
+        (
+            not 0 < settings.learning_rate < 1,
+            f"`learning_rate` must lie between 0 and 1, got {settings.learning_rate}.",
+        ),
+        (not 0 <= settings.ema < 1, f"`ema` must be 0 or more and below 1, got {settings.ema}."),
+        (
+            not 0 < settings.validation_share < 1,
+            f"`validation_share` must lie between 0 and 1, got {settings.validation_share}.",
+        ),
+        (
+            settings.precision not in ("bf16", "fp32"),
+            f"`precision` must be 'bf16' or 'fp32', got {settings.precision!r}.",
+        ),
+        (
+            bool(unknown),
+            f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(allowed))}.",
+        ),
+    ]
+
+
 def _built(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
     """A settings object from nested mappings; lists become tuples."""
-    known = {each.name for each in dataclasses.fields(kind)}
+    known = {each.name: each for each in dataclasses.fields(kind)}
     unknown = [f"{where}{key}" for key in values if key not in known]
     if unknown:
         raise ValueError(f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    missing = [f"{where}{name}" for name in known if name not in values and _required(known[name])]
+    if missing:
+        raise ValueError(f"missing keys {', '.join(missing)}: add them")
+    hints = get_type_hints(kind)
     built = {}
     for key, value in values.items():
-        if key in _PARTS:
-            if not isinstance(value, Mapping):
-                raise ValueError(f"`{where}{key}` must hold settings, got {value!r}")
+        if key in _PARTS and isinstance(value, Mapping):
             value = _built(_PARTS[key], value, f"{key}.")
-        built[key] = tuple(value) if isinstance(value, list) else value
+        value = tuple(value) if isinstance(value, list) else value
+        if not _fits(value, hints[key]):
+            wanted = "settings" if key in _PARTS else known[key].type
+            raise ValueError(f"`{where}{key}` must be {wanted}, got {value!r}")
+        built[key] = value
     return kind(**built)
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    """Whether a setting has no default."""
+    return field.default is field.default_factory is dataclasses.MISSING
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value is of an annotated type, as far as settings use them."""
+    parts = get_args(hint)
+    if isinstance(value, bool):
+        return hint is bool
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if get_origin(hint) is Literal:
+        return value in parts
+    if get_origin(hint) is tuple:
+        counted = parts[-1] is ... or (isinstance(value, tuple) and len(value) == len(parts))
+        return isinstance(value, tuple) and counted and all(_fits(v, parts[0]) for v in value)
+    if hint is float:
+        return isinstance(value, (int, float))
+    return isinstance(value, get_origin(hint) or hint)

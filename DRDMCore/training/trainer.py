@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from DRDMCore import __version__
+from DRDMCore.atomic import require_writable
+from DRDMCore.errors import InputError, OutputError
 from DRDMCore.fields import random_flows
 from DRDMCore.models import Card, Model, save_model
 from DRDMCore.progress import Callback, Event, tell
@@ -54,6 +56,7 @@ def train(
         Cancelled: If the caller stopped the run.
     """
     device = torch.device(device)
+    _require_model_path(path)
     training, validation = read_subjects(settings)
     generator = torch.Generator().manual_seed(settings.seed)
     torch.manual_seed(settings.seed)
@@ -74,17 +77,15 @@ def train(
         save_model(model, path)
         return model
 
-    step = 0
+    done = 0
     try:
         for step in range(1, settings.steps + 1):
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * _rate(step, settings.steps)
             loss = _loss(network, training, settings, velocity_rms, generator, device)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
+            _optimise(network, optimizer, loss)
             _update_average(average, network, min(settings.ema, step / (step + 10)))
+            done = step
             data = {"loss": loss.item(), "seconds": round(time.monotonic() - started, 1)}
             if step % validate_every == 0 or step == settings.steps:
                 data |= validate(average, validation, settings, velocity_rms, device)
@@ -92,7 +93,8 @@ def train(
                 snapshot(step)
             tell(progress, Event("step", _line(data), step, settings.steps, data))
     finally:
-        model = snapshot(step)
+        if done:
+            model = snapshot(done)
     return model
 
 
@@ -154,6 +156,28 @@ def _loss(
         share = weight.narrow(axis, 1, weight.shape[axis] - 1)
         loss = loss + settings.gradient_weight / (error.ndim - 2) * (slope.square() * share).mean()
     return loss
+
+
+def _optimise(network: torch.nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step; a loss or slope that is no number is refused before it spoils the weights."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
+        raise InputError(
+            f"the loss is no longer a number (loss {loss.item():g}, gradient {norm.item():g}): "
+            "lower `learning_rate`, or set `precision` to fp32."
+        )
+    optimizer.step()
+
+
+def _require_model_path(path: Path) -> None:
+    """Refuse, before hours of work, a model file that could not be written or found again."""
+    if path.suffix != ".safetensors":
+        raise InputError(f"the model's file must end with .safetensors, got {path}.")
+    if path.is_dir():
+        raise OutputError(f"{path} must be the model's file, but is a folder: name a file in it.")
+    require_writable(path.parent)
 
 
 def _prediction(

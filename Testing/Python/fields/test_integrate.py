@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -67,7 +68,7 @@ def test_flow_of_a_linear_velocity_is_the_matrix_exponential(matrix):
         got = exp_svf(linear(shape, matrix), steps=steps)
         errors.append(float(interior(got - expected, 6).abs().max()))
     assert errors[-1] < 0.01
-    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert all(0.9 < order < 1.1 for order in orders), orders  # first order in the step
     determinant = jacobian_determinant(exp_svf(linear(shape, matrix), steps=12))
     exact = torch.linalg.det(torch.linalg.matrix_exp(matrix))

@@ -240,8 +240,11 @@ def test_settings_must_be_positive(name, value):
 
 
 def test_other_wrong_settings_are_named():
-    with pytest.raises(ValueError, match="`scales`"):
-        RandomFieldSettings(scales=0)
+    for scales in (0, 1000, 2.5):
+        with pytest.raises(ValueError, match="`scales` must be a whole number"):
+            RandomFieldSettings(scales=scales)
+    with pytest.raises(ValueError, match="`canvas` must be at most 8"):
+        RandomFieldSettings(canvas=1e6)
     with pytest.raises(ValueError, match="`second_draw`"):
         RandomFieldSettings(second_draw=float("nan"))
     with pytest.raises(ValueError, match="`spacing` must be 2 numbers > 0"):
