@@ -25,6 +25,7 @@ def written_whole(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     suffix = "".join(path.suffixes[-2:])
     temporary = path.with_name(f".{uuid.uuid4().hex}.partial{suffix}")
+    _require_plain_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -52,6 +53,7 @@ def require_writable(folder: Path | str) -> None:
     Raises:
         OutputError: If it is a file, has an impossible name, or may not be written to.
     """
+    _require_plain_name(folder)
     try:
         existing = Path(folder).absolute()
         while not _exists(existing):
@@ -62,6 +64,17 @@ def require_writable(folder: Path | str) -> None:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(
             f"{str(folder)!r} must be a folder that can be written to, but that fails ({reason}): "
+            "choose another folder."
+        ) from error
+
+
+def _require_plain_name(path: Path | str) -> None:
+    """Refuse a name of bytes that are no text: SimpleITK would end the whole program."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise OutputError(
+            f"the name of {str(path)!a} must be text in UTF-8, but holds other bytes: "
             "choose another folder."
         ) from error
 

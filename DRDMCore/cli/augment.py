@@ -55,7 +55,7 @@ def add_parser(commands: Commands) -> None:
     _add_published_options(parser)
     add_device_option(parser)
     add_sampling_options(parser)
-    parser.add_argument("--field-format", default=".nii.gz", help=".nii.gz (default), .nrrd, .mha")
+    parser.add_argument("--field-format", default=".nrrd", help=".nrrd (default), .nii.gz, .mha")
     parser.add_argument("--image-format", default=".nii.gz", help=".nii.gz (default), .nrrd, .mha")
     add_output_options(parser)
     parser.set_defaults(run=run, refuse=parser.error)

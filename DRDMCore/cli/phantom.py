@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the phantoms."""
     from DRDMCore.cli.console import user_values
     from DRDMCore.imaging import write_volume
-    from DRDMCore.imaging.phantoms import phantom
+    from DRDMCore.imaging import phantom
 
     if arguments.count < 1:
         raise InputError(f"`count` must be at least 1, got {arguments.count}.")

@@ -18,6 +18,7 @@ from DRDMCore.imaging.fields_mm import (
     field_to_sitk,
     field_transform,
     read_field,
+    require_format_for_grid,
     write_field,
 )
 from DRDMCore.imaging.files import (
@@ -39,9 +40,11 @@ from DRDMCore.imaging.geometry import (
     vectors_voxel_to_mm_lps,
 )
 from DRDMCore.imaging.model_grid import GridPolicy, ModelView, to_model_grid
+from DRDMCore.imaging.phantoms import PHANTOMS, phantom
 from DRDMCore.imaging.volume import Volume
 
 __all__ = [
+    "PHANTOMS",
     "Case",
     "DisplacementField",
     "Geometry",
@@ -60,10 +63,12 @@ __all__ = [
     "geometry_of",
     "list_cases",
     "list_images",
+    "phantom",
     "published_layout",
     "read_field",
     "read_image",
     "read_labels",
+    "require_format_for_grid",
     "require_same_geometry",
     "resample_labels",
     "resampled_geometry",

@@ -45,7 +45,7 @@ def apply_field(
     """Pull an image or labels through a field, on their own grid.
 
     Labels keep their type. Images keep theirs too, but for integer images that span fewer than
-    1000 grey values: these become float32, because rounding would show.
+    1000 grey values: interpolated, these become float32, because rounding would show.
 
     Args:
         volume: Image or labels.
@@ -162,6 +162,8 @@ def _moved_image(
     source = volume.array.astype(_working_type(volume.array.dtype), copy=False)
     method = _IMAGE[interpolation]
     moved = _resample(source, volume, transform, method, padding, value)
+    if interpolation == "nearest":
+        return moved.astype(volume.array.dtype, copy=False)
     if interpolation == "cubic":  # splines overshoot
         outside = float(low) if padding == "border" else value
         moved = np.clip(moved, min(float(low), outside), max(float(high), outside))

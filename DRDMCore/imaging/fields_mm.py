@@ -86,10 +86,11 @@ def write_field(field: DisplacementField, path: Path | str) -> None:
     LPS; in 2D, where ITK misreads that, LPS with intent 1007.
 
     Raises:
-        InputError: If the ending is none of these.
+        InputError: If the ending is none of these, or cannot hold this grid.
         OutputError: If the file cannot be written; nothing is left behind then.
     """
     path = Path(path)
+    require_format_for_grid(path.name, field.geometry)
     for ending, write in _WRITERS.items():
         if path.name.lower().endswith(ending):
             write(field, path)
@@ -98,6 +99,24 @@ def write_field(field: DisplacementField, path: Path | str) -> None:
         f"The name of a field file must end with one of {', '.join(_WRITERS)}, got {path}: "
         "choose one of these formats."
     )
+
+
+def require_format_for_grid(name: str, geometry: Geometry) -> None:
+    """Refuse the field of a single slice in NIfTI: ITK drops its last axis on reading.
+
+    Args:
+        name: Name or ending of the file.
+        geometry: The grid of the field.
+
+    Raises:
+        InputError: If the file could not be read back.
+    """
+    single = geometry.dimension == 3 and geometry.size[2] == 1
+    if single and name.lower().endswith((".nii", ".nii.gz")):
+        raise InputError(
+            f"The field of a single slice must be in .nrrd or .mha, got {name}, from which ITK "
+            "cannot read it back: choose .nrrd."
+        )
 
 
 def read_field(path: Path | str) -> DisplacementField:

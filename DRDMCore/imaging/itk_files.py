@@ -38,6 +38,7 @@ def read_itk(path: Path) -> sitk.Image:
         MissingFileError: If it does not exist.
         InputError: If it is empty, damaged, unreadable, or has not 2 or 3 spatial axes.
     """
+    _require_plain_name(path)
     if os.path.isdir(path):  # unlike `Path.is_dir`, also for impossible names
         return _read_series(path)
     require_readable(path)
@@ -51,6 +52,7 @@ def read_itk(path: Path) -> sitk.Image:
 
 def require_readable(path: Path) -> None:
     """Raise unless `path` is a file that is not empty and not cut short."""
+    _require_plain_name(path)
     if not os.path.isfile(path):
         raise MissingFileError(f"{path} does not exist: check the name and the folder.")
     if path.stat().st_size == 0:
@@ -58,6 +60,17 @@ def require_readable(path: Path) -> None:
     damage = nifti.describe_damage(path) if nifti.is_nifti(path) else None
     if damage:
         raise InputError(f"{path} is incomplete, {damage}: copy or export it again.")
+
+
+def _require_plain_name(path: Path) -> None:
+    """Refuse a name of bytes that are no text: SimpleITK would end the whole program."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the name of {str(path)!a} must be text in UTF-8, but holds other bytes: "
+            "rename the file or folder."
+        ) from error
 
 
 def unreadable(path: Path, error: Exception) -> InputError:

@@ -19,6 +19,7 @@ from DRDMCore.imaging import (
     apply_field,
     read_image,
     read_labels,
+    require_format_for_grid,
     require_same_geometry,
     slice_geometry,
     write_field,
@@ -185,6 +186,7 @@ def _opener(job: AugmentJob, model: Model | None, device: str) -> Open:
             parts = [None if each is None else _slice(each, one) for each in (image, labels)]
             assert parts[0] is not None
             subject = see(suited, parts[0], parts[1], job.sampling)
+            require_format_for_grid(job.field_format, subject.image.geometry)
             voxels = voxels_seen(subject.view, job.sampling)
             require_memory(bytes_needed(parts[0], suited, voxels), image.title)
             return subject

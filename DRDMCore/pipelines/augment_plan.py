@@ -20,7 +20,7 @@ from DRDMCore.pipelines.sampling import see
 from DRDMCore.pipelines.settings import SamplingSettings, resolved
 
 LAYOUTS = ("pairs", "published")
-FIELD_FORMATS = (".nii.gz", ".nrrd", ".mha")
+FIELD_FORMATS = (".nrrd", ".nii.gz", ".mha")
 """No `.h5`: two files of the same field differ there, and a job could not tell if it is done."""
 
 ORIGINAL, SAMPLE = "original", "sample"
@@ -48,7 +48,8 @@ class AugmentJob:
         sampling: How samples are made.
         device: `cpu`, `cuda`, ...; under `torchrun` `cuda` is `cuda:LOCAL_RANK`.
         image_format: One of `generate.IMAGE_FORMATS`.
-        field_format: One of `FIELD_FORMATS`.
+        field_format: One of `FIELD_FORMATS`; `.nrrd` keeps every bit of the geometry, and ITK reads
+            the field of a single slice back from it, which it does not from NIfTI.
         layout: `pairs`: `img/CASE_aug0001`, and labels and field of the same name in `msk` and
             `ddf`, a stack being one subject. `published`: the names of the published program, a
             slice being a subject of its own for a 2D model, with originals and un-recovered
@@ -73,7 +74,7 @@ class AugmentJob:
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     device: str = "cpu"
     image_format: str = ".nii.gz"
-    field_format: str = ".nii.gz"
+    field_format: str = ".nrrd"
     layout: str = "pairs"
     folders: tuple[Path, Path, Path] | None = None
     random_flips: bool = False
@@ -217,8 +218,8 @@ def planned(job: AugmentJob, model: Model | None) -> tuple[list[Unit], list[Fail
     cases = chosen_cases(job.images, job.labels, job.patients)
     if job.layout == "pairs":
         units = [
-            _pair(job, patient, case, repeat, level_of)
-            for patient, case, chosen in cases
+            _pair(job, case, repeat, level_of)
+            for _, case, chosen in cases
             if chosen
             for repeat in range(job.count)
         ]
@@ -301,7 +302,7 @@ def resolved_level(settings: SamplingSettings, model: Model, level: int | None) 
 
 def _facts(
     job: AugmentJob,
-    patient: int,
+    patient: int | None,
     case: Case,
     one: Slice,
     repeat: int,
@@ -321,7 +322,6 @@ def _facts(
 
 def _pair(
     job: AugmentJob,
-    patient: int,
     case: Case,
     repeat: int,
     level_of: Callable[[Case, int, int], int],
@@ -333,7 +333,7 @@ def _pair(
     if case.labels is not None:
         files["labels"] = masks / f"{name}{job.image_format}"
     files["field"] = fields / f"{name}{job.field_format}"
-    return Unit(name, case, files, _facts(job, patient, case, None, repeat, level_of))
+    return Unit(name, case, files, _facts(job, case.patient, case, None, repeat, level_of))
 
 
 def _published_slice(

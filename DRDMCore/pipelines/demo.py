@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from DRDMCore.imaging import write_volume
-from DRDMCore.imaging.phantoms import phantom
+from DRDMCore.imaging import phantom
 from DRDMCore.pipelines.generate import GenerateJob, generate
 from DRDMCore.progress import Callback
 

@@ -22,6 +22,9 @@ OnStep = Callable[[StepInfo], object]
 Make = Callable[[Unit, OnStep], Mapping[str, Any]]
 """Writes the files of a unit and says what enters its record."""
 
+_OF_ONE_CASE = (DRDMError, ValueError, RuntimeError, OSError, MemoryError)
+"""What may go wrong with one case, foreseen or not; a full disk and a stop concern all."""
+
 Open = Callable[[Case], Make]
 """Reads a case, for its units to be made."""
 
@@ -79,7 +82,7 @@ def run_folder_job(job: FolderJob, work: Open, progress: Callback | None) -> dic
         progress: Told of every unit; answering `False` stops, keeping what is done.
 
     Returns:
-        `done` and `skipped` (numbers), `failed` (with reasons), `folder`, `notes`, and `complete`:
+        `done`, `skipped` and `failed` of this process, `folder`, `notes`, and `complete`:
         whether `manifest`, a file (`None` while other processes have work left), lacks nothing.
 
     Raises:
@@ -180,9 +183,9 @@ def _run_case(
             left -= 1
     except (Cancelled, OutputError):
         raise
-    except (DRDMError, ValueError, OSError) as error:
+    except _OF_ONE_CASE as error:
         tally.given_up += left
-        _give_up(Failure(case.name, str(error)), tally, progress)
+        _give_up(Failure(case.name, _reason(error)), tally, progress)
 
 
 def _run_unit(
@@ -204,13 +207,18 @@ def _run_unit(
         made = make(unit, on_step)
     except (Cancelled, OutputError):
         raise
-    except (DRDMError, ValueError) as error:
+    except _OF_ONE_CASE as error:
         tally.given_up += 1
-        _give_up(Failure(unit.case.name, str(error), unit.name), tally, progress)
+        _give_up(Failure(unit.case.name, _reason(error), unit.name), tally, progress)
         return
     records.write_record(job.home, job.hash, unit, inputs, made)
     tally.done += 1
     tell(progress, _event("sample", unit.name, tally, {"sample": {"name": unit.name, **made}}))
+
+
+def _reason(error: Exception) -> str:
+    """Why something failed; errors that were not foreseen are called by their kind."""
+    return str(error) if isinstance(error, DRDMError) else f"{type(error).__name__}: {error}"
 
 
 def _give_up(failure: Failure, tally: _Tally, progress: Callback | None) -> None:

@@ -39,6 +39,7 @@ from DRDMCore.pipelines.sampling import (
     Sample,
     Subject,
     draw_samples,
+    make_sample,
     see,
     voxels_seen,
 )
@@ -102,9 +103,12 @@ def generate(job: GenerateJob, progress: Callback | None = None) -> dict[str, An
     require_writable(job.out)
     model, subject, settings = prepare(job)
     seed = job.seed if job.seed is not None else _known_seed(job.out)
-    manifest = describe_job("generate", model, subject, settings, count=job.count, seed=seed)
+    formats = {"image": job.image_format, "field": job.field_format}
+    asked = {"count": job.count, "seed": seed, "formats": formats}
+    manifest = describe_job("generate", model, subject, settings, **asked)
     manifest = _continued(job.out, manifest)
     _state_needs(job, model, subject, settings, manifest, progress)
+    _restore(job, model, subject, settings, manifest, progress)
     done = [entry["seed"] for entry in [*manifest["samples"], *manifest["rejected"]]]
     missing = job.count - len(manifest["samples"])
     samples = draw_samples(
@@ -237,6 +241,32 @@ def _continued(out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
             f"{out} holds the results of another job: choose another folder, or remove it first."
         )
     return {**manifest, **begun, "complete": False}
+
+
+def _restore(
+    job: GenerateJob,
+    model: Model,
+    subject: Subject,
+    settings: SamplingSettings,
+    manifest: Mapping[str, Any],
+    progress: Callback | None,
+) -> None:
+    """Make samples of the manifest again whose files have been removed since."""
+    for entry in manifest["samples"]:
+        files = {key: entry[key] for key in ("image", "labels", "field")}
+        if all((job.out / name).is_file() for name in files.values() if name is not None):
+            continue
+        sample = make_sample(
+            model,
+            subject,
+            entry["seed"],
+            settings,
+            on_step=lambda info: tell_step(progress, job.count, manifest, info),
+        )
+        if sample is None:
+            raise Cancelled(f"stopped before {entry['name']} was made again in {job.out}.")
+        write_sample(job.out, sample, files)
+        tell(progress, Event("note", f"{entry['name']} had lost files and was made again"))
 
 
 def _state_needs(

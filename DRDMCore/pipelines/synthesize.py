@@ -130,14 +130,14 @@ def _units(job: SynthesizeJob, model: Model | None) -> list[Unit]:
     wanted = job.levels or ((None, None),)
     levels = [[resolved_level(job.sampling, reference, level) for level in pair] for pair in wanted]
     return [
-        _unit(job, patient, case, number, levels[number % len(levels)])
-        for patient, case, chosen in chosen_cases(job.images, job.labels, job.patients)
+        _unit(job, case, number, levels[number % len(levels)])
+        for _, case, chosen in chosen_cases(job.images, job.labels, job.patients)
         if chosen
         for number in range(job.count * len(levels))
     ]
 
 
-def _unit(job: SynthesizeJob, patient: int, case: Case, number: int, levels: list[int]) -> Unit:
+def _unit(job: SynthesizeJob, case: Case, number: int, levels: list[int]) -> Unit:
     """One pair of a case."""
     name = f"{case.name}_pair{number + 1:04d}"
     kinds = ["moving", "fixed"]
@@ -147,7 +147,7 @@ def _unit(job: SynthesizeJob, patient: int, case: Case, number: int, levels: lis
     files["field"] = job.out / f"{name}_field.nrrd"
     facts = {
         "kind": "pair",
-        "patient": patient,
+        "patient": case.patient,
         "level_aug": levels[0],
         "level_syn": levels[1],
         "first_seed_aug": derived_seed(job.seed, case.name, number, "aug"),

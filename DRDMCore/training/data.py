@@ -13,7 +13,7 @@ from torch import Tensor
 from DRDMCore.errors import InputError
 from DRDMCore.fields import identity_coordinates, sample
 from DRDMCore.imaging import list_cases, read_image, to_model_grid
-from DRDMCore.imaging.phantoms import phantom
+from DRDMCore.imaging import phantom
 from DRDMCore.training.settings import InputAugmentation, TrainingSettings
 
 

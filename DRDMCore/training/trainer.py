@@ -80,10 +80,8 @@ def train(
     done = 0
     try:
         for step in range(1, settings.steps + 1):
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * _rate(step, settings.steps)
             loss = _loss(network, training, settings, velocity_rms, generator, device)
-            _optimise(network, optimizer, loss)
+            _optimise(network, optimizer, loss, _rate(step, settings))
             _update_average(average, network, min(settings.ema, step / (step + 10)))
             done = step
             data = {"loss": loss.item(), "seconds": round(time.monotonic() - started, 1)}
@@ -158,8 +156,12 @@ def _loss(
     return loss
 
 
-def _optimise(network: torch.nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def _optimise(
+    network: torch.nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float
+) -> None:
     """One step; a loss or slope that is no number is refused before it spoils the weights."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -220,12 +222,13 @@ def _prediction(
     return predicted, flows.svf / velocity_rms, weight
 
 
-def _rate(step: int, steps: int) -> float:
+def _rate(step: int, settings: TrainingSettings) -> float:
     """Warm-up over 2 % of the steps, then a cosine to zero."""
+    steps, highest = settings.steps, settings.learning_rate
     warm = max(1, steps // 50)
     if step <= warm:
-        return step / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+        return highest * step / warm
+    return highest * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
 def _update_average(average: dict[str, Tensor], network: torch.nn.Module, decay: float) -> None:

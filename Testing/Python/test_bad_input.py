@@ -124,6 +124,14 @@ def far_labels(folder: Path) -> dict[str, Any]:
     return {"labels": folder / "in" / "labels.nrrd", "resample_labels_to_image": True}
 
 
+def not_text(folder: Path) -> dict[str, Any]:
+    path = saved(folder / "in" / "scan.nrrd", picture())
+    try:
+        return {"image": path.rename(folder / "in" / NOT_TEXT)}
+    except OSError:
+        pytest.skip("names of this file system are always text")
+
+
 def given(**settings: Any) -> Callable[[Path], dict[str, Any]]:
     return lambda folder: settings
 
@@ -132,12 +140,14 @@ def stack(**settings: Any) -> Callable[[Path], dict[str, Any]]:
     return lambda folder: {"image": saved(folder / "in" / "s.nrrd", picture((5, 9, 8))), **settings}
 
 
+NOT_TEXT = "a\udcff.nrrd"  # what Python makes of the byte FF in a file name
 TOO_LONG, NO_ENTRY = "x" * 300, "a\0b"
 
 INPUTS: dict[str, tuple[Callable[[Path], dict[str, Any]], type[DRDMError], str]] = {
     "missing": (given(image=Path("no/where.nii")), MissingFileError, "where.nii does not exist"),
     "too long": (given(image=Path(TOO_LONG)), MissingFileError, "does not exist"),
     "NUL": (given(image=Path(NO_ENTRY)), MissingFileError, "does not exist"),
+    "not text": (not_text, InputError, "UTF-8.*rename"),
     "device file": (given(image=Path(os.devnull)), InputError, "a file or a folder"),
     "empty": (in_file(b""), InputError, "is empty"),
     "text": (in_file(b"hello" * 100), InputError, "cannot be read.*give NIfTI"),
@@ -231,6 +241,7 @@ SETTINGS: dict[str, tuple[Callable[[Path], dict[str, Any]], type[DRDMError], str
     "device without data": (given(device="meta"), InputError, "`device`.*'meta'"),
     "device that is not there": (given(device="cuda:99"), InputError, "`device`.*'cuda:99'"),
     "out NUL": (given(out=Path(NO_ENTRY)), OutputError, "choose another folder"),
+    "out not text": (given(out=Path(NOT_TEXT)), OutputError, "UTF-8.*choose another"),
     "out too long": (given(out=Path(TOO_LONG)), OutputError, "choose another folder"),
     "out in devices": (given(out=Path(os.devnull) / "x"), OutputError, "choose another folder"),
 }
@@ -376,7 +387,9 @@ def test_code_in_a_model_is_never_run(protocol, tmp_path):
 def test_need_of_memory_is_said_before_starting(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "bytes_of_memory", lambda: 200_000_000)
     monkeypatch.setattr(VelocityStep, "forward", None)
-    with pytest.raises(MemoryLimitError, match=r"needs about [\d.]+ GB.*has 0\.2 GB.*crop") as caught:
+    with pytest.raises(
+        MemoryLimitError, match=r"needs about [\d.]+ GB.*has 0\.2 GB.*crop"
+    ) as caught:
         generate(make(tmp_path, model=HEART))
     assert "scan.nrrd of 30x26 voxels" in str(caught.value)
     assert leftovers(tmp_path) == []
@@ -414,7 +427,7 @@ def mounted(tmp_path):
 
 def test_too_small_a_disk_is_refused_before_starting(tmp_path, mounted):
     image = saved(tmp_path / "in.nrrd", picture((300, 300)))
-    with pytest.raises(OutputError, match="of free disk.*choose another folder"):
+    with pytest.raises(OutputError, match=r"of free disk.*choose another folder"):
         generate(make(tmp_path, image=image, out=mounted / "out"))
     assert not list(mounted.iterdir())
 
@@ -441,7 +454,7 @@ def test_a_disk_that_fills_up(field_format, tmp_path, mounted, monkeypatch):
 def test_a_read_only_folder(tmp_path, mounted):
     subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True, capture_output=True)
     for out in (mounted, mounted / "deep" / "out"):
-        with pytest.raises(OutputError, match="Read-only file system.*choose another folder"):
+        with pytest.raises(OutputError, match=r"Read-only file system.*choose another folder"):
             generate(make(tmp_path, out=out))
 
 
@@ -526,7 +539,7 @@ def test_bad_command(arguments, status, words, tmp_path):
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(REPOSITORY)])},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
     )
     assert done.returncode == status

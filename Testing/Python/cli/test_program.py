@@ -34,7 +34,7 @@ ENVIRONMENT = {
 def drdm(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the program as a user does."""
     command = [sys.executable, "-W", "error", "-m", "DRDMCore", *map(str, arguments)]
-    options = {"capture_output": True, "text": True, "timeout": 120, "env": ENVIRONMENT, **options}
+    options = {"capture_output": True, "encoding": "utf-8", "timeout": 120, "env": ENVIRONMENT, **options}
     return subprocess.run(command, check=False, **options)
 
 
@@ -97,7 +97,7 @@ def test_help_of_every_command_is_quick_and_light():
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", HELPS],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         env=ENVIRONMENT,
         timeout=60,
     )
@@ -185,7 +185,7 @@ def test_a_signal_stops_within_a_pass_and_keeps_what_is_done(number, generate, s
     arguments = generate("--json", "--steps", 200, model=HEART, count=2)
     command = [sys.executable, "-W", "error", "-m", "DRDMCore", *arguments]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=ENVIRONMENT
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         lines = []
@@ -209,6 +209,18 @@ def test_a_signal_stops_within_a_pass_and_keeps_what_is_done(number, generate, s
     assert stored["complete"] is False and len(stored["samples"]) == 1
     for key in ("image", "labels", "field"):
         assert (scan / "out" / stored["samples"][0][key]).is_file()
+
+
+def test_status_3_if_some_cases_failed(scan, capfd):
+    images = scan / "images"
+    images.mkdir()
+    (images / "good.nrrd").write_bytes((scan / "scan.nrrd").read_bytes())
+    (images / "bad.nrrd").write_bytes(b"no image")
+    arguments = ["augment", "--images", str(images), "--model", "none", "--count", "1", "--level"]
+    assert main([*arguments, "20", "--out", str(scan / "out"), "--json", "--device", "cpu"]) == 3
+    events = json_lines(capfd.readouterr().out)
+    assert any("bad" in e["message"] for e in events if e["kind"] == "failure")
+    assert list((scan / "out").rglob("*good*.nii.gz"))
 
 
 # Commands -----------------------------------------------------------------------------------------
@@ -329,3 +341,12 @@ def test_demo_with_a_quick_model(scan, capsys, monkeypatch):
     assert (scan / "demo" / "subject" / "labels.nii.gz").is_file()
     assert (scan / "demo" / "samples" / "report.html").is_file()
     assert main(["demo", "--out", str(scan / "demo"), "--count", "1", "--device", "cpu"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "phantom-torso-3d" not in {path.stem for path in list_models()}, reason="no bundled 3D model"
+)
+def test_demo_as_it_is(scan):
+    done = drdm("demo", "--out", scan / "demo", "--count", 1, timeout=600)
+    assert done.returncode == 0 and "report.html" in done.stdout

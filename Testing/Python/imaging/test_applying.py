@@ -58,19 +58,24 @@ def test_negative_labels(make_geometry, make_labels) -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
 def test_type_and_range_stay(make_geometry, make_image, method, dtype) -> None:
     image = make_image(make_geometry("oblique"), dtype)
+    if np.dtype(dtype).itemsize > 1:
+        image = image.with_array(image.array * dtype(10))  # more than 1000 grey values
+    coarse = dtype == np.uint8 and method != "nearest"  # rounding would show
     for padding in ("border", "minimum"):
         field = random_field(image.geometry)
         moved = apply_field(image, field, interpolation=method, padding=padding).array
-        assert moved.dtype == dtype
+        assert moved.dtype == (np.float32 if coarse else dtype)
         assert moved.min() >= image.array.min() and moved.max() <= image.array.max()
 
 
 def test_integers_are_rounded(make_geometry, make_image) -> None:
     geometry = make_geometry("oblique")
     image = make_image(geometry, np.int16)
+    image = image.with_array(image.array * np.int16(10))
     exact = apply_field(image.with_array(image.array.astype(float)), random_field(geometry)).array
     rounded = apply_field(image, random_field(geometry)).array
-    assert np.abs(rounded - exact).max() <= 0.5 + 1e-3
+    assert rounded.dtype == np.int16
+    assert np.abs(rounded - exact).max() <= 0.5 + 1e-2
 
 
 @pytest.mark.parametrize("method", ["linear", "cubic", "nearest"])

@@ -6,18 +6,16 @@ import hashlib
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from DRDMCore.errors import Cancelled, InputError
+from DRDMCore.errors import Cancelled, InputError, OutputError
 from DRDMCore.fields import RandomFieldSettings
 from DRDMCore.imaging import (
     Volume,
@@ -31,6 +29,7 @@ from DRDMCore.imaging import (
 )
 from DRDMCore.imaging.phantoms import phantom
 from DRDMCore.models import Model, random_field_model
+from DRDMCore.pipelines import augment as augment_module
 from DRDMCore.pipelines.augment import AugmentJob, augment
 from DRDMCore.pipelines.settings import SamplingSettings
 from DRDMCore.progress import Event
@@ -101,11 +100,12 @@ def subprocess_of(root: Path, out: str, count: int, **environment: str) -> subpr
 def test_pairs_have_the_same_name_in_three_folders(root: Path):
     summary = augment(job_of(root))
     assert summary["done"] == 6 and summary["complete"] and not summary["failed"]
-    names = {f"{case}_aug{number:04d}.nii.gz" for case in SHAPES for number in (1, 2)}
-    for folder in ("img", "msk", "ddf"):
-        assert {path.name for path in (root / "out" / folder).iterdir()} == names
+    names = {f"{case}_aug{number:04d}" for case in SHAPES for number in (1, 2)}
+    for folder, ending in (("img", ".nii.gz"), ("msk", ".nii.gz"), ("ddf", ".nrrd")):
+        found = {path.name for path in (root / "out" / folder).iterdir()}
+        assert found == {name + ending for name in names}
     manifest = json.loads((root / "out" / "manifest.json").read_text())
-    assert [entry["name"] for entry in manifest["samples"]] == sorted(n[:-7] for n in names)
+    assert [entry["name"] for entry in manifest["samples"]] == sorted(names)
     assert manifest["complete"] and not (root / "out" / "failures.json").exists()
 
 
@@ -114,7 +114,7 @@ def test_written_mask_is_the_mask(root: Path):
     for name in SHAPES:
         moved = read_labels(root / "out" / "msk" / f"{name}_aug0001.nii.gz")
         image = read_image(root / "out" / "img" / f"{name}_aug0001.nii.gz")
-        assert moved.array.dtype == np.uint8 and image.array.dtype == np.int16
+        assert moved.array.dtype == np.uint8 and len(np.unique(image.array)) > 20
         assert not np.array_equal(moved.array, image.array)
 
 
@@ -130,7 +130,7 @@ def test_labels_stay_in_label_set_and_geometry_is_kept(root: Path):
 
 @pytest.mark.parametrize("flips", [False, True])
 def test_ddf_file_reproduces_warped_image(root: Path, flips: bool):
-    augment(job_of(root, random_flips=flips, field_format=".nrrd"))
+    augment(job_of(root, random_flips=flips))
     mirrored = False
     for name in SHAPES:
         for number in (1, 2):
@@ -302,7 +302,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(root: Path):
         while process.poll() is None and len(list((root / "out").glob("*/*aug*"))) < wanted:
             time.sleep(0.002)
         time.sleep(dice.uniform(0, 0.05))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
     assert not (root / "out" / "manifest.json").exists(), "killed too late to test anything"
     assert subprocess_of(root, "out", count).wait() == 0 and whole.wait() == 0
@@ -310,23 +310,15 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(root: Path):
     assert hashes(root / "out") == hashes(root / "whole")
 
 
-@pytest.fixture
-def two_ranks(root: Path) -> Iterator[Callable[[], list[int]]]:
-    def run() -> list[int]:
-        processes = [
-            subprocess_of(root, "out", 2, RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
-            for rank in (0, 1)
-        ]
-        return [process.wait() for process in processes]
-
-    yield run
-
-
-def test_two_ranks_make_what_one_process_makes(root: Path, two_ranks: Callable[[], list[int]]):
+def test_two_ranks_make_what_one_process_makes(root: Path):
     write_case(root, "d", (20, 21))
     (root / "images" / "d.nii.gz").write_bytes(b"broken")
     augment(job_of(root, out="whole"))
-    assert two_ranks() == [0, 0]
+    processes = [
+        subprocess_of(root, "out", 2, RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
+        for rank in (0, 1)
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
     kept = {k: v for k, v in hashes(root / "out").items() if "failures_rank" not in k}
     whole = {k: v for k, v in hashes(root / "whole").items() if "failures_rank" not in k}
     assert kept == whole and "failures.json" in kept and "manifest.json" in kept
@@ -362,11 +354,11 @@ def test_published_layout_of_a_stack_with_a_2d_field(tmp_path: Path):
     expected = slice_geometry(image.geometry, 0, 3)
     for path in sorted((tmp_path / "out" / "img").glob("Patient0007*")):
         assert describe_difference(read_image(path).geometry, expected) is None
-    first = read_field(tmp_path / "out/ddf/Patient0007_Slice000003_AugImg0000_NoiseStep0030.nii.gz")
+    first = read_field(tmp_path / "out/ddf/Patient0007_Slice000003_AugImg0000_NoiseStep0030.nrrd")
     assert not np.array_equal(
         first.vectors_mm_lps,
         read_field(
-            tmp_path / "out/ddf/Patient0007_Slice000003_AugImg0001_NoiseStep0030.nii.gz"
+            tmp_path / "out/ddf/Patient0007_Slice000003_AugImg0001_NoiseStep0030.nrrd"
         ).vectors_mm_lps,
     )
     with pytest.raises(InputError, match=r"0 \.\. 16"):
@@ -390,7 +382,7 @@ def test_a_stack_is_one_subject_in_pairs(tmp_path: Path):
     write_case(tmp_path, "stack", (8, 16, 20))
     settings = SamplingSettings(max_folding=100.0, slice_axis=0)
     augment(job_of(tmp_path, sampling=settings, count=1))
-    vectors = read_field(tmp_path / "out" / "ddf" / "stack_aug0001.nii.gz").vectors_mm_lps
+    vectors = read_field(tmp_path / "out" / "ddf" / "stack_aug0001.nrrd").vectors_mm_lps
     assert vectors.shape[:3] == (8, 16, 20) and not vectors[..., 2].any()
     np.testing.assert_array_equal(vectors[0], vectors[-1])
 
@@ -420,5 +412,50 @@ def test_random_field_by_name_suits_2d_images_and_volumes(tmp_path: Path):
     assert summary["done"] == 2
     sizes = {case: 2 + (case == "deep") for case in ("flat", "deep")}
     for case, dimension in sizes.items():
-        field = read_field(tmp_path / "out" / "ddf" / f"{case}_aug0001.nii.gz")
+        field = read_field(tmp_path / "out" / "ddf" / f"{case}_aug0001.nrrd")
         assert field.geometry.dimension == dimension and field.vectors_mm_lps.any()
+
+
+@pytest.mark.parametrize("field_format", [".nii.gz", ".mha"])
+def test_other_field_formats(root: Path, field_format: str):
+    augment(job_of(root, field_format=field_format, count=1))
+    field = read_field(root / "out" / "ddf" / f"a_aug0001{field_format}")
+    again = apply_field(read_image(root / "images" / "a.nii.gz"), field)
+    written = read_image(root / "out" / "img" / "a_aug0001.nii.gz")
+    np.testing.assert_allclose(again.array, written.array, atol=0.01)
+
+
+def test_fields_that_cannot_be_read_back_are_refused(tmp_path: Path):
+    write_case(tmp_path, "stack", (8, 16, 20))
+    settings = SamplingSettings(slice_axis=0)
+    job = job_of(tmp_path, layout="published", sampling=settings, slices=(0,))
+    summary = augment(replace(job, field_format=".nii.gz"))
+    assert "choose .nrrd" in summary["failed"][0]["reason"]
+    with pytest.raises(InputError, match=r"\.nrrd"):
+        augment(replace(job, field_format=".h5"))
+
+
+def test_errors_that_nobody_foresaw_stop_one_case_only(root: Path, monkeypatch: pytest.MonkeyPatch):
+    see = augment_module.see
+
+    def fails_for_b(model, image, *rest):
+        if image.source.name.startswith("b"):
+            raise RuntimeError("boom")
+        return see(model, image, *rest)
+
+    monkeypatch.setattr(augment_module, "see", fails_for_b)
+    summary = augment(job_of(root))
+    assert summary["done"] == 4
+    assert {(e["case"], e["reason"]) for e in summary["failed"]} == {("b", "RuntimeError: boom")}
+
+
+def test_a_full_disk_stops_the_job(root: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_):
+        raise OutputError("no space")
+
+    monkeypatch.setattr(augment_module, "write_field", full)
+    with pytest.raises(OutputError):
+        augment(job_of(root))
+    assert not (root / "out" / "manifest.json").exists()
+    monkeypatch.undo()
+    assert augment(job_of(root))["complete"]

@@ -302,3 +302,10 @@ def test_big_and_negative_values(make_job, write_subject):
     write(Volume((volume.array * 1e6 - 1e9).astype(np.float64), volume.geometry), image)
     entry = generate(make_job(2, files=(image, labels), model=HEART))["samples"][0]
     assert math.isfinite(entry["quality"]["image"]["ncc"])
+
+
+def test_results_beside_the_originals(make_job, digests):
+    job = make_job(2, model=HEART, out=".", report=True)
+    before = digests(job.image.parent)
+    generate(job)
+    assert before.items() < digests(job.image.parent).items()

@@ -61,6 +61,18 @@ def test_run_again_when_done_changes_nothing(make_job, digests, write_subject):
     assert times == [p.stat().st_mtime_ns for p in job.out.glob("*_*")]
 
 
+def test_run_again_makes_removed_files_again(make_job, digests, write_subject):
+    job = make_job(2, files=write_subject(2), count=2, model=HEART, report=True)
+    entry = generate(job)["samples"][0]
+    before = digests(job.out)
+    (job.out / entry["labels"]).unlink()
+    (job.out / entry["field"]).unlink()
+    events: list[Event] = []
+    generate(job, events.append)
+    assert digests(job.out) == before
+    assert [event.kind for event in events if event.kind in ("note", "sample")] == ["note"]
+
+
 def test_a_seed_of_the_programs_own_survives_a_stop(make_job, write_subject):
     job = make_job(2, files=write_subject(2), count=2, seed=None, mean_mm=2.0)
     with pytest.raises(Cancelled):
@@ -72,7 +84,15 @@ def test_a_seed_of_the_programs_own_survives_a_stop(make_job, write_subject):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 6}, {"mean_mm": 3.0}, {"count": 3}, {"labels": None}, {"model": HEART}]
+    "change",
+    [
+        {"seed": 6},
+        {"mean_mm": 3.0},
+        {"count": 3},
+        {"labels": None},
+        {"model": HEART},
+        {"field_format": ".mha"},
+    ],
 )
 def test_another_job_in_the_same_folder_is_refused(change, make_job, digests, write_subject):
     files = write_subject(2)

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from DRDMCore.errors import Cancelled, DRDMError, InputError, MissingFileError, OutputError
+from DRDMCore.fields import RandomFieldSettings
 from DRDMCore.imaging import GridPolicy
 from DRDMCore.models import load_model
 from DRDMCore.progress import Event
 from DRDMCore.training import trainer
-from DRDMCore.training.settings import TrainingSettings, read_settings
+from DRDMCore.training.settings import InputAugmentation, TrainingSettings, read_settings
 from DRDMCore.training.trainer import train
 
 CONFIGURATIONS = Path(__file__).resolve().parents[3] / "Resources" / "Configurations"
@@ -43,17 +44,20 @@ def small(**changes) -> TrainingSettings:
     return settings(grid=grid, shape=(16, 16), subjects=3, steps=4, batch=2, **changes)
 
 
-def test_thirty_steps_beat_predicting_nothing(tmp_path):
+def test_a_hundred_steps_beat_predicting_nothing(tmp_path):
+    still = InputAugmentation(0, 0, 0, 0, 0, 0, 0)
+    field = RandomFieldSettings(control_spacing=4.0)
+    quick = settings(steps=100, widths=(12, 24, 48), field=field, augmentation=still, ema=0.9)
     events: list[Event] = []
-    model = train(settings(), tmp_path / "m.safetensors", progress=events.append)
+    model = train(quick, tmp_path / "m.safetensors", progress=events.append)
     last = events[-1].data
     explained = [last[name] for name in ("r2_0.31", "r2_0.523", "r2_0.76")]
-    assert min(explained) > 0 and max(explained) > 0.05
+    assert min(explained) > 0.01 and max(explained) > 0.03  # of held-out subjects
     losses = [event.data["loss"] for event in events]
-    assert sum(losses[-5:]) < sum(losses[:5])
+    assert sum(losses[-10:]) < 0.97 * sum(losses[:10])
     loaded = load_model(tmp_path / "m.safetensors")
     assert loaded.card.metrics["r2_0.31"] == round(explained[0], 4)
-    assert loaded.card.training["steps"] == 30 and loaded.card.recommended == {"level": 40}
+    assert loaded.card.training["steps"] == 100 and loaded.card.recommended == {"level": 40}
     assert loaded.architecture == model.architecture
 
 

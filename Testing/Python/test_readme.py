@@ -1,0 +1,56 @@
+"""The commands of the README work as they stand, one after the other in one folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Blocks that are run here; `sh no-test` needs the reader's data, `make demo` is the demo."""
+    return [(kind, text) for kind, text in BLOCK.findall(README) if not text.startswith("make ")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One folder for all blocks, in their order, with `drdm` on the path."""
+    place = tmp_path_factory.mktemp("readme")
+    shim = place / "bin" / "drdm"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m DRDMCore "$@"\n', encoding="utf-8")
+    shim.chmod(0o755)
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(blocks())))
+def test_block_runs(number, folder):
+    kind, text = blocks()[number]
+    environment = {
+        **os.environ,
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    shell = ["sh", "-e", "-c", text] if kind == "sh" else [sys.executable, "-c", text]
+    done = subprocess.run(
+        shell, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_commands_that_are_not_run_are_few():
+    assert README.count("```sh no-test") == 2
+
+
+def test_linked_files_exist():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (REPOSITORY / target).exists(), target
