@@ -34,7 +34,13 @@ ENVIRONMENT = {
 def drdm(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the program as a user does."""
     command = [sys.executable, "-W", "error", "-m", "DRDMCore", *map(str, arguments)]
-    options = {"capture_output": True, "encoding": "utf-8", "timeout": 120, "env": ENVIRONMENT, **options}
+    options = {
+        "capture_output": True,
+        "encoding": "utf-8",
+        "timeout": 120,
+        "env": ENVIRONMENT,
+        **options,
+    }
     return subprocess.run(command, check=False, **options)
 
 
