@@ -28,8 +28,7 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the phantoms."""
     from DRDMCore.cli.console import user_values
-    from DRDMCore.imaging import write_volume
-    from DRDMCore.imaging import phantom
+    from DRDMCore.imaging import phantom, write_volume
 
     if arguments.count < 1:
         raise InputError(f"`count` must be at least 1, got {arguments.count}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from DRDMCore.atomic import written_whole
-from DRDMCore.errors import InputError, MissingFileError
+from DRDMCore.errors import InputError, MemoryLimitError, MissingFileError
 from DRDMCore.imaging import nifti
 from DRDMCore.imaging.geometry import Geometry
+from DRDMCore.machine import bytes_of_memory
 
 _POSITION = "0020|0032"
 _MISPLACED_PART = 0.05
@@ -134,6 +136,17 @@ def _require_two_or_three_axes(path: Path) -> None:
         raise InputError(
             f"{path} must be a 2D or 3D image, but has {len(size)} axes of size {size}: "
             "give one slice, volume or time point."
+        )
+    _require_memory(path, math.prod(size) * reader.GetNumberOfComponents())
+
+
+def _require_memory(path: Path, numbers: int) -> None:
+    """Refuse what cannot even be loaded before it is tried."""
+    need, have = 16 * numbers, bytes_of_memory()
+    if have is not None and need > have:
+        raise MemoryLimitError(
+            f"{path} needs more than {need / 1e9:.1f} GB of memory to be read, this machine has "
+            f"{have / 1e9:.1f} GB: crop or resample it first."
         )
 
 

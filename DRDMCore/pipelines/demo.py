@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from DRDMCore.imaging import write_volume
-from DRDMCore.imaging import phantom
+from DRDMCore.imaging import phantom, write_volume
 from DRDMCore.pipelines.generate import GenerateJob, generate
 from DRDMCore.progress import Callback
 

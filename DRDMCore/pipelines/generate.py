@@ -166,7 +166,7 @@ def open_model(name: str, image: Volume, settings: SamplingSettings, device: str
     check_device(device)
     if name == RANDOM_FIELD:
         flat = image.dimension == 2 or 1 in image.geometry.shape or settings.slice_axis is not None
-        return random_field_model(2 if flat else 3)
+        return random_field_model(2 if flat else 3, longest=max(image.geometry.shape))
     return load_model(name, device=device)
 
 
@@ -240,7 +240,7 @@ def _continued(out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"{out} holds the results of another job: choose another folder, or remove it first."
         )
-    return {**manifest, **begun, "complete": False}
+    return {**manifest, **begun, "count": manifest["count"], "complete": False}
 
 
 def _restore(

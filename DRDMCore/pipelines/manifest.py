@@ -110,8 +110,8 @@ def describe_sample(sample: Sample, files: Mapping[str, str | None], name: str) 
 
 
 def same_job(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Whether two manifests describe the same job, whatever samples they have so far."""
-    changing = {"samples", "rejected", "complete", "versions", "notes"}
+    """Whether two manifests describe the same job, whatever samples they have or want so far."""
+    changing = {"samples", "rejected", "complete", "versions", "notes", "count"}
     keep = [
         json.dumps({k: v for k, v in each.items() if k not in changing}, sort_keys=True)
         for each in (first, second)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from DRDMCore.errors import MemoryLimitError, OutputError
 from DRDMCore.imaging import Volume
+from DRDMCore.machine import bytes_of_memory
 from DRDMCore.models import Model
 from DRDMCore.recovery import PublishedStep, VelocityStep
 
@@ -26,14 +26,6 @@ def bytes_needed(volume: Volume, model: Model, model_voxels: int) -> int:
     network = _BYTES_PER_MODEL_VOXEL.get(type(model.step), 200)
     voxels = volume.array.size * _BYTES_PER_NATIVE_VOXEL + model_voxels * network
     return voxels + _BYTES_OF_PROGRAM
-
-
-def bytes_of_memory() -> int | None:
-    """Memory of the machine, bytes, where the system tells."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def require_memory(needed: int, what: str) -> str:

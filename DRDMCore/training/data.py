@@ -12,8 +12,7 @@ from torch import Tensor
 
 from DRDMCore.errors import InputError
 from DRDMCore.fields import identity_coordinates, sample
-from DRDMCore.imaging import list_cases, read_image, to_model_grid
-from DRDMCore.imaging import phantom
+from DRDMCore.imaging import list_cases, phantom, read_image, to_model_grid
 from DRDMCore.training.settings import InputAugmentation, TrainingSettings
 
 

@@ -14,16 +14,17 @@ from Testing.Benchmarks.machine import REPOSITORY
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured, how much it is, what was wanted."""
+    """What was measured, how much it is, what was wanted; `met` is `None` without a target."""
 
     what: str
     measured: str
     target: str
-    met: bool
+    met: bool | None
 
     def cells(self) -> list[str]:
         """The row as text."""
-        return [self.what, self.measured, self.target, "yes" if self.met else "**no**"]
+        told = {True: "yes", False: "**no**", None: ""}[self.met]
+        return [self.what, self.measured, self.target, told]
 
 
 def at_most(what: str, value: float, limit: float, unit: str = "") -> Row:

@@ -21,7 +21,8 @@ PARTS = (
 
 def page(parts: dict[str, list[Row]], seconds: float) -> list[str]:
     """The page as Markdown lines."""
-    every = [row for rows in parts.values() for row in rows]
+    aimed = [row for rows in parts.values() for row in rows if row.met is not None]
+    met = [row for row in aimed if row.met]
     lines = [
         "# Accuracy",
         "",
@@ -29,16 +30,16 @@ def page(parts: dict[str, list[Row]], seconds: float) -> list[str]:
         "numbers recorded from the published program, and its 2D weights (`DRDM_SHARED`).",
         "",
         *facts("every row gives its own; 0, 1, ... where it says seeds"),
-        f"- took {seconds:.0f} s; {sum(row.met for row in every)} of {len(every)} targets met",
+        f"- took {seconds:.0f} s; {len(met)} of {len(aimed)} targets met",
         "",
         "Exact flow: points followed through the drawn velocity in float64, without any grid of",
         "displacements in between. `of the control points`: these are followed and the result is",
-        "brought to the image linearly, as all three integrations do; that is what the figures in",
-        "brackets mean, from the study before this project, with its own seeds. Our mean may be",
-        "1.5 and our maximum in a field, averaged over seeds, 2 times theirs: the worst of many",
-        "seeds has no counterpart there. `of the image's voxels`: each voxel (3D: every fourth per",
-        "axis) is followed itself. The distance between these two is a property of the published",
-        "field, whose velocity has kinks at the control points, and no integration removes it.",
+        "brought to the image linearly, as all three integrations do. The targets are the figures",
+        "of a study before this project, with its own seeds; its figures for the sequential loop",
+        "agree with this definition. `of the image's voxels`: each voxel (3D: every fourth per",
+        "axis) is followed itself. The distance between the two definitions comes from the",
+        "published field, whose velocity has kinks at the control points; no integration on these",
+        "points removes it.",
         "Differences are per component, in voxels of the image, over all seeds.",
         "",
         "A whole recovery is chaotic, so it is compared by its numbers; the target is the mean of",
@@ -57,7 +58,7 @@ def main() -> int:
     lines = page(parts, time.perf_counter() - start)
     write_result("accuracy.md", lines)
     print("\n".join(lines))
-    return 0 if all(row.met for rows in parts.values() for row in rows) else 1
+    return 0 if all(row.met is not False for rows in parts.values() for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -177,8 +177,8 @@ INPUTS: dict[str, tuple[Callable[[Path], dict[str, Any]], type[DRDMError], str]]
     "NaN spacing": (nrrd("(nan,0,0) (0,1,0) (0,0,1)"), InputError, "scan.nrrd"),
     "announces a terabyte": (
         nrrd("(1,0,0) (0,1,0) (0,0,1)", "9000 9000 9000"),
-        InputError,
-        "scan.nrrd",
+        MemoryLimitError,
+        "scan.nrrd needs more than .* GB of memory.*crop or resample",
     ),
     "labels missing": (given(labels=Path("no.nii")), MissingFileError, "no.nii does not exist"),
     "labels elsewhere": (
