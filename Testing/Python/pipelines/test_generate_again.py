@@ -88,7 +88,6 @@ def test_a_seed_of_the_programs_own_survives_a_stop(make_job, write_subject):
     [
         {"seed": 6},
         {"mean_mm": 3.0},
-        {"count": 3},
         {"labels": None},
         {"model": HEART},
         {"field_format": ".mha"},
@@ -104,6 +103,19 @@ def test_another_job_in_the_same_folder_is_refused(change, make_job, digests, wr
         generate(make_job(2, files=files, **{**settings, **change}))
     assert str(first.out) in str(caught.value)
     assert digests(first.out) == before
+
+
+def test_more_samples_are_added_to_those_that_are_there(make_job, digests, write_subject):
+    files = write_subject(2)
+    manifest = generate(make_job(2, files=files, mean_mm=2.0, count=2))
+    first = make_job(2, files=files, mean_mm=2.0, count=2)
+    names = [entry["image"] for entry in manifest["samples"]]
+    before = {name: value for name, value in digests(first.out).items() if Path(name).name in names}
+    more = generate(replace(first, count=4))
+    after = digests(first.out)
+    assert len(before) == 2 and before.items() <= after.items()
+    assert [entry["seed"] for entry in more["samples"]] == [first.seed + i for i in range(4)]
+    assert more["count"] == 4
 
 
 def test_a_damaged_manifest_is_refused(make_job):
