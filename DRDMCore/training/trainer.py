@@ -59,9 +59,7 @@ def train(
     _require_model_path(path)
     training, validation = read_subjects(settings)
     generator = torch.Generator().manual_seed(settings.seed)
-    torch.manual_seed(settings.seed)
-    dimension = len(settings.shape)
-    network = VelocityNetwork(dimension, widths=settings.widths).to(device)
+    network = _new_network(settings).to(device)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=0.01
@@ -71,7 +69,7 @@ def train(
     started = time.monotonic()
 
     def snapshot(step: int) -> Model:
-        trained = VelocityNetwork(dimension, widths=settings.widths)
+        trained = _new_network(settings)
         trained.load_state_dict({k: v.cpu() for k, v in average.items()})
         model = _as_model(settings, trained, velocity_rms, history, step, started)
         save_model(model, path)
@@ -96,6 +94,13 @@ def train(
     return model
 
 
+def _new_network(settings: TrainingSettings) -> VelocityNetwork:
+    """A network with the first weights of the seed; the global random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return VelocityNetwork(len(settings.shape), widths=settings.widths)
+
+
 def measure_velocity_rms(settings: TrainingSettings) -> float:
     """Root mean square of the velocity at scale 1, per component, half-resolution voxels."""
     generators = [torch.Generator().manual_seed(10_000 + i) for i in range(16)]
@@ -118,7 +123,7 @@ def validate(
     device: torch.device,
 ) -> dict[str, float]:
     """Share of the velocity's variance that the network explains on held-out subjects, by scale."""
-    network = VelocityNetwork(len(settings.shape), widths=settings.widths).to(device)
+    network = _new_network(settings).to(device)
     network.load_state_dict(weights)
     result = {}
     for scale in _VALIDATION_SCALES:
