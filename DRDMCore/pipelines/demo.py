@@ -31,7 +31,8 @@ def demo(
         DRDMError: As `generate`.
     """
     image, labels = phantom(KIND, _SUBJECT_SEED)
-    paths = {name: out / "subject" / f"{name}.nii.gz" for name in ("image", "labels")}
+    folder = out / "subject"
+    paths = {"image": folder / "chest.nii.gz", "labels": folder / "chest.seg.nrrd"}
     write_volume(image, paths["image"])
     write_volume(labels, paths["labels"])
     job = GenerateJob(
