@@ -73,7 +73,8 @@ def _read_replayable(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} must be a whole manifest of `drdm generate`, got one of "
             f"{manifest.get('command')!r} with {', '.join(sorted(parts & manifest.keys()))}: "
-            "give another manifest."
+            "give another manifest (a sample of `drdm augment` or `synthesize` is made again by "
+            "removing its files and running the same job)."
         )
     return manifest
 
