@@ -68,7 +68,7 @@ CASES = (
         "lung_ct/images/lctsc0.nii.gz",
         "lung_ct/labels/lctsc0.nii.gz",
         "phantom-torso-3d",
-        None,
+        20,
         True,
     ),
     RealCase(
