@@ -89,8 +89,10 @@ def _against_exact_flow(
         mean, worst = _spread(from_control[method])
         low, high = wanted.get(method, EXACT_LIMITS)
         what = f"{title}: {method} vs exact flow of the control points, mean / max"
-        met = mean <= low and worst <= high
-        yield Row(what, f"{mean:.4f} / {worst:.3f} voxel", f"<= {low:g} / {high:g}", met)
+        met, target = mean <= low and worst <= high, f"<= {low:g} / {high:g}"
+        if method == "sequential":  # held to the recorded numbers above, not to the exact flow
+            met, target = None, f"none (study {low:g} / {high:g})"
+        yield Row(what, f"{mean:.4f} / {worst:.3f} voxel", target, met)
     for method in METHODS:
         mean, worst = _spread(from_image[method])
         what = f"{title}: {method} vs exact flow of the image's voxels, mean / max"
