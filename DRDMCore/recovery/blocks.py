@@ -32,14 +32,16 @@ def in_full_precision(module: Callable[[Tensor], Tensor], image: Tensor) -> Tens
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> tuple[Tensor, Box]:
-    """Pad `(B, C, *S)` so that every side is a multiple; also the box that undoes it.
+    """Pad `(B, C, *S)` so that every side is a multiple, two at least; also the box that undoes it.
+
+    At its coarsest a network has one voxel per multiple, and norms need more than one.
 
     The border voxels are repeated: a rim of zeros would look like an edge of the anatomy.
     """
     padding: list[int] = []
     box = []
     for side in image.shape[2:]:
-        extra = -side % multiple
+        extra = max(-side % multiple, 2 * multiple - side)
         padding = [extra // 2, extra - extra // 2, *padding]
         box.append((extra // 2, extra // 2 + side))
     if any(padding):
