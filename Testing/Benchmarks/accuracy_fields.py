@@ -17,7 +17,7 @@ from Testing.Benchmarks.accuracy_row import Row, at_most, recorded
 
 SEEDS = {2: range(4), 3: range(2)}
 STRIDE = {2: 1, 3: 4}
-# shared/docs/performance.md: mean / max in voxels over the image, (squaring, sequential).
+# The study before this project: mean / max in voxels over the image, (squaring, sequential).
 TABLE = {
     (2, 10): ((0.004, 0.06), (0.009, 0.13)),
     (2, 40): ((0.37, 2.0), (1.06, 7.2)),

@@ -21,7 +21,7 @@ from Testing.Benchmarks.accuracy_row import Row, at_most, near, recorded, shared
 
 SEEDS = range(4)
 LEVEL = 48
-# shared/docs/performance.md section 5, 79..0 with 2 recursions: mean of 8 slices.
+# The study before this project, levels 79 .. 0 with 2 recursions: mean of 8 slices.
 PUBLISHED = {"residual": 0.326, "NCC": 0.649, "folded %": 1.4}
 TOLERANCE = {"residual": 0.08, "NCC": 0.1, "folded %": 1.5}
 
