@@ -344,7 +344,7 @@ def test_demo_with_a_quick_model(scan, capsys, monkeypatch):
     monkeypatch.setattr("DRDMCore.pipelines.demo.MODEL", HEART)
     assert main(["demo", "--out", str(scan / "demo"), "--count", "1", "--device", "cpu"]) == 0
     assert "report.html" in capsys.readouterr().out
-    assert (scan / "demo" / "subject" / "labels.nii.gz").is_file()
+    assert (scan / "demo" / "subject" / "chest.seg.nrrd").is_file()
     assert (scan / "demo" / "samples" / "report.html").is_file()
     assert main(["demo", "--out", str(scan / "demo"), "--count", "1", "--device", "cpu"]) == 0
 
