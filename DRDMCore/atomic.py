@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from DRDMCore.errors import OutputError
@@ -45,6 +46,20 @@ def write_text_whole(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8 to `path`, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def remove_partials(folders: Iterable[Path], *, older_than: float = 0) -> None:
+    """Remove half-written files that a killed run left behind.
+
+    Args:
+        folders: Where to look; missing folders are passed over.
+        older_than: Seconds; younger files may belong to a process that lives.
+    """
+    youngest = time.time() - older_than
+    for folder in set(folders):
+        for path in folder.glob(".*.partial*") if folder.is_dir() else ():
+            if path.is_file() and (not older_than or path.stat().st_mtime < youngest):
+                path.unlink(missing_ok=True)
 
 
 def require_writable(folder: Path | str) -> None:

@@ -8,8 +8,6 @@ from DRDMCore.imaging.datasets import (
     case_name,
     list_cases,
     list_images,
-    published_layout,
-    source_images,
 )
 from DRDMCore.imaging.fields_mm import (
     DisplacementField,
@@ -64,7 +62,6 @@ __all__ = [
     "list_cases",
     "list_images",
     "phantom",
-    "published_layout",
     "read_field",
     "read_image",
     "read_labels",
@@ -73,7 +70,6 @@ __all__ = [
     "resample_labels",
     "resampled_geometry",
     "slice_geometry",
-    "source_images",
     "taper",
     "to_model_grid",
     "to_sitk",

@@ -79,31 +79,6 @@ def list_images(place: Path | str) -> list[Path]:
     return sorted(found, key=lambda path: (case_name(path), path.name))
 
 
-def published_layout(root: Path | str, data_name: str) -> list[Case]:
-    """The cases to augment in the layout of the published program.
-
-    `Data/Tgt_data/NAME/Tr` holds the images and `Data/Tgt_data/NAME/Gt`, where there is one, the
-    labels.
-
-    Raises:
-        MissingFileError: If the folder of the images does not exist.
-        InputError: See `list_cases`.
-    """
-    target = Path(root) / "Data" / "Tgt_data" / data_name
-    labels = target / "Gt"
-    return list_cases(target / "Tr", labels if labels.is_dir() else None)
-
-
-def source_images(root: Path | str, data_name: str) -> list[Path]:
-    """The training images in the layout of the published program, `Data/Src_data/NAME`.
-
-    Raises:
-        MissingFileError: If the folder does not exist.
-        InputError: If it holds no images.
-    """
-    return list_images(Path(root) / "Data" / "Src_data" / data_name)
-
-
 def case_name(path: Path | str) -> str:
     """The name of a file without the endings of image files."""
     name = Path(path).name

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from DRDMCore.atomic import require_writable
+from DRDMCore.atomic import remove_partials, require_writable
 from DRDMCore.errors import Cancelled, DRDMError, OutputError
 from DRDMCore.imaging import Case
 from DRDMCore.pipelines import records
@@ -24,6 +24,9 @@ Make = Callable[[Unit, OnStep], Mapping[str, Any]]
 
 _OF_ONE_CASE = (DRDMError, ValueError, RuntimeError, OSError, MemoryError)
 """What may go wrong with one case, foreseen or not; a full disk and a stop concern all."""
+
+_LIVING_SECONDS = 3600
+"""With several processes, half-written files younger than this may be somebody's."""
 
 Open = Callable[[Case], Make]
 """Reads a case, for its units to be made."""
@@ -94,7 +97,7 @@ def run_folder_job(job: FolderJob, work: Open, progress: Callback | None) -> dic
     require_writable(job.home)
     records.begin(job.home, job.identity)
     alone = job.share.world == 1
-    records.remove_stale(_folders(job), alone=alone)
+    remove_partials(_folders(job), older_than=0 if alone else _LIVING_SECONDS)
     records.forget_failures(job.home, job.share.rank, job.share.world)
     own = job.share.mine(job.units)
     tally = _Tally(len(own), list(job.failed))

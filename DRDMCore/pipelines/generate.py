@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from DRDMCore.atomic import require_writable
+from DRDMCore.atomic import remove_partials, require_writable
 from DRDMCore.errors import Cancelled, InputError
 from DRDMCore.imaging import (
     Volume,
@@ -106,7 +106,9 @@ def generate(job: GenerateJob, progress: Callback | None = None) -> dict[str, An
     formats = {"image": job.image_format, "field": job.field_format}
     asked = {"count": job.count, "seed": seed, "formats": formats}
     manifest = describe_job("generate", model, subject, settings, **asked)
+    manifest["versions"]["device"] = job.device
     manifest = _continued(job.out, manifest)
+    remove_partials([job.out])
     _state_needs(job, model, subject, settings, manifest, progress)
     _restore(job, model, subject, settings, manifest, progress)
     done = [entry["seed"] for entry in [*manifest["samples"], *manifest["rejected"]]]
@@ -240,7 +242,8 @@ def _continued(out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"{out} holds the results of another job: choose another folder, or remove it first."
         )
-    return {**manifest, **begun, "count": manifest["count"], "complete": False}
+    count = max(manifest["count"], len(begun["samples"]))
+    return {**manifest, **begun, "count": count, "complete": False}
 
 
 def _restore(
@@ -332,19 +335,36 @@ def _finished(
     """Write the report and the final manifest."""
     manifest = {**manifest, "complete": True}
     if job.report:
-        samples = [_report_sample(job.out, entry) for entry in manifest["samples"]]
         write_report(
             job.out / "report.html",
             title=case_name(job.image),
             original=subject.image,
             labels=subject.labels,
-            samples=samples,
+            samples=_WrittenSamples(job.out, manifest["samples"]),
             manifest=manifest,
         )
     write_manifest(job.out / NAME, manifest)
     text = f"{len(manifest['samples'])} samples in {job.out}"
     tell(progress, Event("done", text, job.count, job.count))
     return manifest
+
+
+class _WrittenSamples(Sequence[ReportSample]):
+    """Samples read from their files one by one: hundreds would not fit the memory."""
+
+    def __init__(self, folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Take the entries of a manifest."""
+        self._folder, self._entries = folder, entries
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self._entries)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One sample, or several for a slice."""
+        if isinstance(index, slice):
+            return [_report_sample(self._folder, entry) for entry in self._entries[index]]
+        return _report_sample(self._folder, self._entries[index])
 
 
 def _report_sample(folder: Path, entry: Mapping[str, Any]) -> ReportSample:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,6 @@ FOLDER = "records"
 FAILURES = "failures.json"
 _JOB = "job.json"
 _FAILED_OF_RANK = "failures_rank"
-_LIVING_SECONDS = 3600
-"""With several processes, half-written files younger than this may be somebody's."""
 
 
 @dataclass(frozen=True)
@@ -204,15 +201,6 @@ def finish(
     }
     write_manifest(home / NAME, manifest)
     return manifest
-
-
-def remove_stale(folders: Iterable[Path], *, alone: bool) -> None:
-    """Remove half-written files that a killed run left behind."""
-    youngest = time.time() - (0 if alone else _LIVING_SECONDS)
-    for folder in set(folders):
-        for path in folder.glob(".*.partial*") if folder.is_dir() else ():
-            if path.is_file() and (alone or path.stat().st_mtime < youngest):
-                path.unlink(missing_ok=True)
 
 
 def _all_records(home: Path, job_hash: str) -> list[dict[str, Any]]:

@@ -91,7 +91,8 @@ def write_report(
         title: Heading, any text.
         original: The image that was deformed.
         labels: Its labels, or None.
-        samples: What came out.
+        samples: What came out; each is asked for once (the first twice), so they may be read from
+            files as they are needed. They have no labels that `labels` lacks.
         manifest: Settings and hashes. `model`, `level` and `seed` (its own or those of its
             `settings`) are told in the first paragraph; all is listed at the end.
 
@@ -99,9 +100,7 @@ def write_report(
         OutputError: If the file cannot be written.
         ValueError: If a sample does not lie on the grid of the original.
     """
-    for sample in samples:
-        _require_same_grid(original, sample)
-    style = _style(original, labels, samples)
+    style = _style(original, labels)
     parts = [
         f"<h1>{escape(title)}</h1>",
         _introduction(original, samples, manifest),
@@ -124,17 +123,13 @@ def _require_same_grid(original: Volume, sample: ReportSample) -> None:
         )
 
 
-def _style(original: Volume, labels: Volume | None, samples: Sequence[ReportSample]) -> _Style:
+def _style(original: Volume, labels: Volume | None) -> _Style:
     """Views, window, colours and scale that all pictures share."""
     geometry = original.geometry
     views = choose_views(geometry, labels.array if labels is not None else None)
     longest = max(side for view in views for side in view.extent_mm(geometry))
-    values = set(labels.label_values if labels is not None else ())
-    for sample in samples:
-        values.update(sample.labels.label_values if sample.labels is not None else ())
-    return _Style(
-        views, window_of(original.array), label_colours(sorted(values)), PICTURE_PIXELS / longest
-    )
+    values = labels.label_values if labels is not None else ()
+    return _Style(views, window_of(original.array), label_colours(values), PICTURE_PIXELS / longest)
 
 
 # Text -------------------------------------------------------------------------------------------
@@ -204,7 +199,7 @@ def _legend(
 
 def _label_names(labels: Volume | None, samples: Sequence[ReportSample]) -> dict[int, str]:
     """Names from the quality records, then from the original's labels."""
-    names = {row["value"]: row["name"] for s in samples for row in s.quality.get("labels", [])}
+    names = {row["value"]: row["name"] for s in samples[:1] for row in s.quality.get("labels", [])}
     names.update(labels.label_names if labels is not None else {})
     return names
 
@@ -219,6 +214,7 @@ def _swatch(colour: Colour) -> str:
 
 def _sample(original: Volume, labels: Volume | None, sample: ReportSample, style: _Style) -> str:
     """One sample: heading, pictures, tables."""
+    _require_same_grid(original, sample)
     return (
         f"<section><h2>{escape(sample.name)} <small>seed {sample.seed}</small></h2>"
         "<div class='pictures'><b>Original</b><b>Sample</b><b>Deformed grid</b><b>det J</b>"

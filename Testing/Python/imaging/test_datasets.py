@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from DRDMCore.errors import InputError, MissingFileError
-from DRDMCore.imaging import case_name, list_cases, list_images, published_layout, source_images
+from DRDMCore.imaging import case_name, list_cases, list_images
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -79,15 +79,11 @@ def test_missing_and_empty_folders(tmp_path) -> None:
         list_cases(tmp_path)
 
 
-def test_published_layout(tmp_path) -> None:
-    target = tmp_path / "Data" / "Tgt_data" / "cmr"
-    touch(target / "Tr", "patient001_frame01.nii.gz")
-    assert published_layout(tmp_path, "cmr")[0].labels is None
-    touch(target / "Gt", "patient001_frame01_gt.nii.gz")
-    case = published_layout(tmp_path, "cmr")[0]
+def test_patient_number_of_the_published_names(tmp_path) -> None:
+    touch(tmp_path / "Tr", "patient001_frame01.nii.gz")
+    touch(tmp_path / "Gt", "patient001_frame01_gt.nii.gz")
+    case = list_cases(tmp_path / "Tr", tmp_path / "Gt")[0]
     assert (case.name, case.patient) == ("patient001_frame01", 1)
-    touch(tmp_path / "Data" / "Src_data" / "cmr", "b.nii.gz", "a.nii.gz")
-    assert [path.name for path in source_images(tmp_path, "cmr")] == ["a.nii.gz", "b.nii.gz"]
 
 
 def test_real_sets(shared_data: Path) -> None:

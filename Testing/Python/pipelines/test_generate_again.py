@@ -118,6 +118,21 @@ def test_more_samples_are_added_to_those_that_are_there(make_job, digests, write
     assert more["count"] == 4
 
 
+def test_half_files_of_a_killed_run_are_removed(make_job):
+    job = make_job(2, mean_mm=2.0)
+    job.out.mkdir()
+    (job.out / ".0123.partial.nii.gz").write_bytes(b"half")
+    generate(job)
+    assert list(job.out.glob(".*")) == []
+
+
+def test_fewer_samples_than_are_there_keeps_them(make_job, write_subject):
+    files = write_subject(2)
+    generate(make_job(2, files=files, mean_mm=2.0, count=2))
+    again = generate(make_job(2, files=files, mean_mm=2.0, count=1))
+    assert again["count"] == len(again["samples"]) == 2
+
+
 def test_a_damaged_manifest_is_refused(make_job):
     job = make_job(2, mean_mm=2.0)
     job.out.mkdir()
