@@ -49,7 +49,7 @@ from DRDMCore.pipelines.published_config import (
 from DRDMCore.pipelines.records import Unit
 from DRDMCore.pipelines.sampling import Sample, Subject, draw_samples, see, voxels_seen
 from DRDMCore.pipelines.settings import SamplingSettings, resolved
-from DRDMCore.pipelines.sharding import local_device, share_of
+from DRDMCore.sharding import local_device, share_of
 from DRDMCore.progress import Callback
 
 __all__ = ["AugmentJob", "augment", "published_job"]

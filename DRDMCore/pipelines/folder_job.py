@@ -14,7 +14,7 @@ from DRDMCore.imaging import Case
 from DRDMCore.pipelines import records
 from DRDMCore.pipelines.manifest import NAME
 from DRDMCore.pipelines.records import Failure, Unit
-from DRDMCore.pipelines.sharding import Share
+from DRDMCore.sharding import Share
 from DRDMCore.progress import Callback, Event, tell
 from DRDMCore.recovery import StepInfo
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-import yaml
-
-from DRDMCore.errors import InputError, MissingFileError
+from DRDMCore.errors import InputError
 from DRDMCore.fields import RandomFieldSettings
 from DRDMCore.imaging import GridPolicy
 from DRDMCore.models import Card
+from DRDMCore.recovery import LEVELS
+
+OBJECTIVES = ("velocity", "published")
 
 
 @dataclass(frozen=True)
@@ -23,22 +21,59 @@ class InputAugmentation:
     """Random changes of a training image before it is deformed.
 
     Attributes:
-        rotation_deg: Largest rotation about each axis.
+        share: Part of the images whose pose is changed (the seven settings that follow).
+        rotation_deg: Largest rotation in each plane of the axes.
         scaling: Largest relative change of size.
+        stretch: Largest relative change of size along each axis by itself.
+        shear: Largest shear of each axis along each other, voxels per voxel.
         shift: Largest shift as a part of each side.
+        crop: Smallest part of the sides that is cut out at random and enlarged to the whole.
+        bend: Standard deviation of a smooth bend with 4 control points a side, part of the side.
+        flips: Axes (array order) that are mirrored in half of the images; left becomes right.
+        intensity_share: Part of the images whose grey values are changed.
         gain: Standard deviation of the intensity factor around 1.
         offset: Standard deviation of the intensity offset.
         gamma: Standard deviation of the logarithm of the intensity exponent.
+        floor: Largest value below which grey values become 0.
+        autocontrast: Part of the images that are stretched to fill 0 .. 1.
         noise: Largest standard deviation of added Gaussian noise.
     """
 
+    share: float = 1.0
     rotation_deg: float = 8.0
     scaling: float = 0.1
+    stretch: float = 0.0
+    shear: float = 0.0
     shift: float = 0.04
+    crop: float = 1.0
+    bend: float = 0.0
+    flips: tuple[int, ...] = ()
+    intensity_share: float = 1.0
     gain: float = 0.1
     offset: float = 0.05
     gamma: float = 0.15
+    floor: float = 0.0
+    autocontrast: float = 0.0
     noise: float = 0.03
+
+    def __post_init__(self) -> None:
+        """Refuse what is no amount."""
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            highest = 1.0 if each.name in _SHARES else float("inf")
+            if each.name != "flips" and not 0 <= value <= highest:
+                raise InputError(f"`{each.name}` must be a number 0 .. {highest:g}, got {value}.")
+        if not 0 < self.crop:
+            raise InputError(f"`crop` must be above 0 and at most 1, got {self.crop}.")
+
+    @property
+    def moves(self) -> bool:
+        """Whether it changes the pose at all."""
+        amounts = (self.rotation_deg, self.scaling, self.stretch, self.shear, self.shift, self.bend)
+        return self.share > 0 and (any(amounts) or self.crop < 1 or bool(self.flips))
+
+
+_SHARES = ("share", "crop", "intensity_share", "autocontrast", "floor")
 
 
 @dataclass(frozen=True)
@@ -47,22 +82,40 @@ class TrainingSettings:
 
     Attributes:
         name: Name of the model.
-        data: A folder or file of images, or `phantom:KIND`.
+        data: A folder of images, one image, a `.txt` list of files, or `phantom:KIND`.
         grid: How images come to the network's grid.
         shape: Spatial shape of training images; smaller ones are padded, larger ones cut at random.
+        objective: `velocity` (half-resolution network, any number of steps) or `published` (the
+            published network and losses).
         field: How random fields are drawn.
-        widths: Channels of the network per resolution.
-        steps: Optimisation steps.
-        batch: Images per step.
-        learning_rate: Highest rate; warmed up over 2 % of the steps, then cosine to zero.
+        widths: Channels of the velocity network per resolution.
+        levels: Number of levels of the published network.
+        recursions: Passes per level of the published network.
+        steps: Optimisation steps; `None` where `epochs` says how long.
+        epochs: Passes over the training images, instead of `steps`.
+        batch: Images per step and process.
+        optimizer: `muon` (for the convolutions; AdamW for the rest) or `adamw`.
+        learning_rate: Highest rate of AdamW.
+        muon_rate: Highest rate of Muon.
+        warmup: Part of the steps in which the rate rises to its highest.
+        decay: `cosine` to zero, or `constant`.
+        weight_decay: Decay of the weights.
         ema: Decay of the average of weights that becomes the model.
-        gradient_weight: Weight of the loss on the velocity's gradient.
+        clip: Largest norm of the gradient.
+        gradient_weight: Weight of the loss on the velocity's gradient (`velocity`).
+        folding_weight: Weight of the loss on folds, ReLU(-det(I + grad u)).
         padding_weight: Weight of the loss where an image was padded.
-        validation_share: Part of the subjects held out.
+        validation_share: Part of the patients held out to validate on.
+        test_share: Part of the patients put aside and never looked at.
+        validate_every: Steps between validations.
+        recoveries: Held-out images recovered at each validation.
+        patience: Validations without a better loss before the run stops; `None` never stops early.
+        save_minutes: Minutes between checkpoints.
         subjects: Number of phantom subjects.
-        gain: Gain of the sampler, recorded in the model.
+        gain: Gain of the velocity sampler, recorded in the model.
         seed: Seed of everything random.
         precision: `bf16` or `fp32`.
+        augmentation: Changes of the images before they are deformed.
         card: Entries of the model's card.
     """
 
@@ -70,17 +123,33 @@ class TrainingSettings:
     data: str
     grid: GridPolicy
     shape: tuple[int, ...]
+    objective: str = "velocity"
     field: RandomFieldSettings = dataclasses.field(
         default_factory=lambda: RandomFieldSettings(control_spacing=2.0)
     )
     widths: tuple[int, ...] = (16, 32, 64)
-    steps: int = 1500
+    levels: int = LEVELS
+    recursions: int = 2
+    steps: int | None = None
+    epochs: int | None = None
     batch: int = 8
+    optimizer: str = "muon"
     learning_rate: float = 1e-3
+    muon_rate: float = 0.02
+    warmup: float = 0.02
+    decay: str = "cosine"
+    weight_decay: float = 0.01
     ema: float = 0.995
+    clip: float = 1.0
     gradient_weight: float = 4.0
+    folding_weight: float = 1.0
     padding_weight: float = 0.05
     validation_share: float = 0.2
+    test_share: float = 0.0
+    validate_every: int = 200
+    recoveries: int = 8
+    patience: int | None = None
+    save_minutes: float = 5.0
     subjects: int = 128
     gain: float = 2.0
     seed: int = 0
@@ -90,115 +159,83 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Refuse, before any work, what cannot be trained."""
-        for wrong, message in _rules(self):
+        for wrong, message in [*_choices(self), *_amounts(self), *_shapes(self)]:
             if wrong:
                 raise InputError(message)
 
 
-_PARTS = {
-    "grid": GridPolicy,
-    "field": RandomFieldSettings,
-    "augmentation": InputAugmentation,
-}
-
-
-def read_settings(path: Path) -> TrainingSettings:
-    """Read the settings of a run from a YAML file.
-
-    Raises:
-        MissingFileError: If there is no such file.
-        InputError: If it is no YAML, a key is unknown or missing, or a value cannot be used.
-    """
-    if not os.path.isfile(path):
-        raise MissingFileError(f"{path} does not exist: give a YAML file of training settings.")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML ({error}).") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} must hold `key: value` lines, got {type(values).__name__}.")
-    try:
-        return _built(TrainingSettings, values, "")
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def _rules(settings: TrainingSettings) -> list[tuple[bool, str]]:
-    """What makes settings unusable, each with its message."""
-    shape, multiple = settings.shape, 2 ** len(settings.widths)
+def _choices(settings: TrainingSettings) -> list[tuple[bool, str]]:
+    """Settings that are one of a few words."""
+    words = {
+        "objective": OBJECTIVES,
+        "optimizer": ("muon", "adamw"),
+        "decay": ("cosine", "constant"),
+        "precision": ("bf16", "fp32"),
+    }
     allowed = {each.name for each in dataclasses.fields(Card)} - {"name", "metrics", "training"}
     unknown = [f"card.{key}" for key in settings.card if key not in allowed]
-    at_least = {"steps": 1, "batch": 1, "subjects": 2, "seed": 0}
     return [
-        (value < low, f"`{name}` must be at least {low}, got {value}.")
-        for name, low in at_least.items()
-        for value in [getattr(settings, name)]
+        (
+            getattr(settings, name) not in choices,
+            f"`{name}` must be {' or '.join(map(repr, choices))}, got {getattr(settings, name)!r}.",
+        )
+        for name, choices in words.items()
     ] + [
-        (not settings.widths, "`widths` must name at least one width, got none."),
-        (
-            len(shape) != settings.grid.dimension or any(n < 1 or n % multiple for n in shape),
-            f"`shape` must be {settings.grid.dimension} (`grid.dimension`) multiples of {multiple} "
-            f"(2 for each of `widths`), got {list(shape)}.",
-        ),
-        (
-            not 0 < settings.learning_rate < 1,
-            f"`learning_rate` must lie between 0 and 1, got {settings.learning_rate}.",
-        ),
-        (not 0 <= settings.ema < 1, f"`ema` must be 0 or more and below 1, got {settings.ema}."),
-        (
-            not 0 < settings.validation_share < 1,
-            f"`validation_share` must lie between 0 and 1, got {settings.validation_share}.",
-        ),
-        (
-            settings.precision not in ("bf16", "fp32"),
-            f"`precision` must be 'bf16' or 'fp32', got {settings.precision!r}.",
-        ),
         (
             bool(unknown),
             f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(allowed))}.",
         ),
+        (
+            settings.steps is not None and settings.epochs is not None,
+            "`steps` and `epochs` must not both be given: remove one.",
+        ),
+        (
+            settings.steps is None and settings.epochs is None,
+            "`steps` (or `epochs`) must be given: say how long to train.",
+        ),
     ]
 
 
-def _built(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    """A settings object from nested mappings; lists become tuples."""
-    known = {each.name: each for each in dataclasses.fields(kind)}
-    unknown = [f"{where}{key}" for key in values if key not in known]
-    if unknown:
-        raise ValueError(f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    missing = [f"{where}{name}" for name in known if name not in values and _required(known[name])]
-    if missing:
-        raise ValueError(f"missing keys {', '.join(missing)}: add them")
-    hints = get_type_hints(kind)
-    built = {}
-    for key, value in values.items():
-        if key in _PARTS and isinstance(value, Mapping):
-            value = _built(_PARTS[key], value, f"{key}.")
-        value = tuple(value) if isinstance(value, list) else value
-        if not _fits(value, hints[key]):
-            wanted = "settings" if key in _PARTS else known[key].type
-            raise ValueError(f"`{where}{key}` must be {wanted}, got {value!r}")
-        built[key] = value
-    return kind(**built)
+_AT_LEAST = {
+    **{"steps": 1, "epochs": 1, "batch": 1, "subjects": 2, "seed": 0, "levels": 1},
+    **{"recursions": 1, "validate_every": 1, "recoveries": 0, "patience": 1, "gain": 0},
+    **{"gradient_weight": 0, "folding_weight": 0, "padding_weight": 0, "weight_decay": 0},
+}
+_ABOVE_ZERO = ("learning_rate", "muon_rate", "validation_share", "clip", "save_minutes")
+_PARTS = ("learning_rate", "muon_rate", "validation_share", "test_share", "ema", "warmup")
 
 
-def _required(field: dataclasses.Field[Any]) -> bool:
-    """Whether a setting has no default."""
-    return field.default is field.default_factory is dataclasses.MISSING
+def _amounts(settings: TrainingSettings) -> list[tuple[bool, str]]:
+    """Settings that are numbers within bounds."""
+    values = {name: getattr(settings, name) for name in (*_AT_LEAST, *_ABOVE_ZERO, *_PARTS)}
+    held = settings.validation_share + settings.test_share
+    return [
+        *(
+            (values[name] is not None and not values[name] >= low,
+             f"`{name}` must be at least {low}, got {values[name]}.")
+            for name, low in _AT_LEAST.items()
+        ),
+        *(
+            (not 0 <= values[name] < 1, f"`{name}` must lie between 0 and 1, got {values[name]}.")
+            for name in _PARTS
+        ),
+        *(
+            (not values[name] > 0, f"`{name}` must be above 0, got {values[name]}.")
+            for name in _ABOVE_ZERO
+        ),
+        (held >= 1, f"`validation_share` and `test_share` must leave some, got {held:g} together."),
+    ]
 
 
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a value is of an annotated type, as far as settings use them."""
-    parts = get_args(hint)
-    if isinstance(value, bool):
-        return hint is bool
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, part) for part in parts)
-    if get_origin(hint) is Literal:
-        return value in parts
-    if get_origin(hint) is tuple:
-        counted = parts[-1] is ... or (isinstance(value, tuple) and len(value) == len(parts))
-        return isinstance(value, tuple) and counted and all(_fits(v, parts[0]) for v in value)
-    if hint is float:
-        return isinstance(value, (int, float))
-    return isinstance(value, get_origin(hint) or hint)
+def _shapes(settings: TrainingSettings) -> list[tuple[bool, str]]:
+    """Settings of the grid and the network."""
+    shape = settings.shape
+    multiple = 8 if settings.objective == "published" else 2 ** len(settings.widths)
+    return [
+        (not settings.widths, "`widths` must name at least one width, got none."),
+        (
+            len(shape) != settings.grid.dimension or any(n < 1 or n % multiple for n in shape),
+            f"`shape` must be {settings.grid.dimension} (`grid.dimension`) multiples of {multiple} "
+            f"(2 for each of `widths`; 8 for the published network), got {list(shape)}.",
+        ),
+    ]

@@ -1,286 +1,235 @@
-"""Train a velocity network (docs/method.md): read it from top to bottom."""
+"""Train a recovery network (docs/method.md): read `train` from top to bottom."""
 
 from __future__ import annotations
 
-import math
+import contextlib
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from DRDMCore import __version__
-from DRDMCore.atomic import require_writable
-from DRDMCore.errors import InputError, OutputError
-from DRDMCore.fields import random_flows
-from DRDMCore.models import Card, Model, save_model
-from DRDMCore.progress import Callback, Event, tell
-from DRDMCore.recovery import RecoverySettings, VelocityNetwork, VelocityStep, image_count
-from DRDMCore.training.data import affine_coordinates, draw_batch, read_subjects, read_through
-from DRDMCore.training.settings import InputAugmentation, TrainingSettings
+from DRDMCore.errors import Cancelled, InputError
+from DRDMCore.models import Card, Model, load_model, save_model
+from DRDMCore.progress import Callback, Event
+from DRDMCore.training.distribution import Workers, workers
+from DRDMCore.training.learner import Learner
+from DRDMCore.training.objectives import as_model
+from DRDMCore.training.run import (
+    Progress,
+    RunFolder,
+    load_checkpoint,
+    restore_random,
+    save_checkpoint,
+)
+from DRDMCore.training.run_log import RunLog
+from DRDMCore.training.settings import TrainingSettings
+from DRDMCore.training.settings_file import as_values
+from DRDMCore.training.subjects import Split, read_split
 
-_VALIDATION_SCALES = (0.31, 0.523, 0.76)
-_FULL_COUNT = image_count(79)
-_STILL = InputAugmentation(rotation_deg=0, scaling=0, shift=0)
+_EARLY = 10
+"""Steps until the first checkpoint: a disk that is full shows soon."""
 
 
 def train(
     settings: TrainingSettings,
-    path: Path,
+    folder: Path | str,
     *,
     device: torch.device | str = "cpu",
     progress: Callback | None = None,
-    validate_every: int = 200,
+    fresh: bool = False,
 ) -> Model:
-    """Train a velocity network and write the model.
-
-    The model file is written at every validation, so a killed run leaves a usable model.
+    """Train a network, or go on with a run that was stopped.
 
     Args:
         settings: The run.
-        path: The model file.
+        folder: Folder of the run: model, checkpoints, settings, split, logs (`run.RunFolder`).
         device: Where to train.
-        progress: Told each step; answering `False` stops, with the model of that moment written.
-        validate_every: Steps between validations.
+        progress: Told each step in every process; answering `False` in one of them stops all, with
+            everything saved.
+        fresh: Remove a run that is there and begin anew, instead of going on with it.
 
     Returns:
-        The model of the averaged weights.
+        The model: the averaged weights with the lowest validation loss.
 
     Raises:
-        InputError: If the data cannot be used.
-        OutputError: If the model cannot be written.
+        InputError: If the data or settings cannot be used, or are not those of the run.
+        OutputError: If a file cannot be written; the last checkpoint stays whole.
         Cancelled: If the caller stopped the run.
     """
-    device = torch.device(device)
-    _require_model_path(path)
-    training, validation = read_subjects(settings)
-    generator = torch.Generator().manual_seed(settings.seed)
-    network = _new_network(settings).to(device)
-    average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=0.01
-    )
-    velocity_rms = measure_velocity_rms(settings)
-    history: list[dict[str, float]] = []
-    started = time.monotonic()
-
-    def snapshot(step: int) -> Model:
-        trained = _new_network(settings)
-        trained.load_state_dict({k: v.cpu() for k, v in average.items()})
-        model = _as_model(settings, trained, velocity_rms, history, step, started)
-        save_model(model, path)
-        return model
-
-    done = 0
-    try:
-        for step in range(1, settings.steps + 1):
-            loss = _loss(network, training, settings, velocity_rms, generator, device)
-            _optimise(network, optimizer, loss, _rate(step, settings))
-            _update_average(average, network, min(settings.ema, step / (step + 10)))
-            done = step
-            data = {"loss": loss.item(), "seconds": round(time.monotonic() - started, 1)}
-            if step % validate_every == 0 or step == settings.steps:
-                data |= validate(average, validation, settings, velocity_rms, device)
-                history.append({"step": step, **data})
-                snapshot(step)
-            tell(progress, Event("step", _line(data), step, settings.steps, data))
-    finally:
-        if done:
-            model = snapshot(done)
-    return model
+    with workers(torch.device(device)) as team:
+        run = _Run(settings, RunFolder(Path(folder), settings.name), team, fresh=fresh)
+        with run.recorded():
+            for step in range(run.progress.step + 1, run.steps + 1):
+                values = run.learner.learn(run.split.training, step, run.steps)
+                run.count(step)
+                if step % settings.validate_every == 0 or step == run.steps:
+                    values |= run.validate()
+                run.log(values)
+                run.save_now_and_then()
+                if run.is_told_to_stop(progress, values):
+                    raise Cancelled(f"stopped after step {step}; the same command goes on")
+                if run.has_stopped_improving():
+                    break
+        return load_model(run.folder.model)
 
 
-def _new_network(settings: TrainingSettings) -> VelocityNetwork:
-    """A network with the first weights of the seed; the global random state stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        return VelocityNetwork(len(settings.shape), widths=settings.widths)
+class _Run:
+    """A run in one process: how far it is, and what it leaves on the disk."""
+
+    def __init__(
+        self, settings: TrainingSettings, folder: RunFolder, team: Workers, *, fresh: bool
+    ) -> None:
+        """Read the data and begin, or go on from the last checkpoint."""
+        if team.first:
+            folder.prepare(fresh=fresh)
+        team.wait()
+        self.settings, self.folder, self.team = settings, folder, team
+        self.split: Split = read_split(settings)
+        self.steps = steps_of(settings, self.split, team)
+        self.learner, self.progress = Learner(settings, team), Progress()
+        if folder.last.exists():
+            state = load_checkpoint(folder.last, settings, self.split)
+            self.learner.load_state(state)
+            self.progress = Progress(**state["progress"])
+            restore_random(state)
+        if team.first:
+            folder.record(settings, self.split)
+        self._log: RunLog | None = None
+        self._since = self._saved = time.monotonic()
+
+    @contextlib.contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Keep the logs while training, and save at the end, however that comes."""
+        if self.team.first:
+            self._log = RunLog(self.folder.path, after=self.progress.step)
+        try:
+            yield
+        finally:
+            if self._log is not None:
+                self._log.close()
+            self.save()
+
+    def count(self, step: int) -> None:
+        """A step was done."""
+        now = time.monotonic()
+        self.progress.step = step
+        self.progress.seconds += now - self._since
+        self._since = now
+
+    def validate(self) -> dict[str, float]:
+        """Validate in the first process; keep the best."""
+        values: dict[str, float] = {}
+        if self.team.first:
+            values = {f"val_{k}": v for k, v in self.learner.validate(self.split.validation).items()}
+        loss = self.team.from_first(values.get("val_loss", 0.0))
+        self.progress.stale += 1
+        self.progress.history.append({"step": self.progress.step, **values})
+        if loss < self.progress.best:
+            self.progress.best, self.progress.best_step = loss, self.progress.step
+            self.progress.stale = 0
+            self._save_best()
+        return values
+
+    def log(self, values: dict[str, float]) -> None:
+        """Write the numbers of a step."""
+        if self._log is not None:
+            self._log.write(self.progress.step, {**values, "seconds": self.progress.seconds})
+
+    def is_told_to_stop(self, progress: Callback | None, values: dict[str, float]) -> bool:
+        """Tell the caller of the step; whether it, in any process, wants the run to stop."""
+        event = Event("step", _line(values), self.progress.step, self.steps, values)
+        return self.team.any(progress is not None and progress(event) is False)
+
+    def has_stopped_improving(self) -> bool:
+        """Whether the patience of the settings has come to its end."""
+        patience = self.settings.patience
+        return patience is not None and self.progress.stale >= patience
+
+    def save_now_and_then(self) -> None:
+        """A checkpoint every few minutes, the first one soon."""
+        minutes = (time.monotonic() - self._saved) / 60
+        if self.progress.step == _EARLY or minutes >= self.settings.save_minutes:
+            self.save()
+
+    def save(self) -> None:
+        """The newest checkpoint; and a model, where no validation has chosen one yet."""
+        if not self.team.first or self.progress.step == 0:
+            return
+        save_checkpoint(self.folder.last, self._state(), self.progress)
+        if self.progress.best_step == 0:
+            self._save_model()
+        self._saved = time.monotonic()
+
+    def _save_best(self) -> None:
+        """Checkpoint and model of the lowest validation loss."""
+        if self.team.first:
+            save_checkpoint(self.folder.best, self._state(), self.progress)
+            self._save_model()
+
+    def _save_model(self) -> None:
+        """The averaged network as a model."""
+        card = card_of(self.settings, self.progress, self.split, self.team)
+        save_model(as_model(self.learner.average, card, self.settings), self.folder.model)
+
+    def _state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            **self.learner.state(),
+            "settings": as_values(self.settings),
+            "split": self.split.names(),
+        }
 
 
-def measure_velocity_rms(settings: TrainingSettings) -> float:
-    """Root mean square of the velocity at scale 1, per component, half-resolution voxels."""
-    generators = [torch.Generator().manual_seed(10_000 + i) for i in range(16)]
-    flows = random_flows(
-        settings.shape,
-        [0.0] * 16,
-        generators,
-        settings.field,
-        full_count=_FULL_COUNT,
-        svf_shape=[side // 2 for side in settings.shape],
-    )
-    return float(flows.svf.square().mean().sqrt())
+def steps_of(settings: TrainingSettings, split: Split, team: Workers) -> int:
+    """Steps of the run; an epoch shows every training image once."""
+    if settings.steps is not None:
+        return settings.steps
+    assert settings.epochs is not None
+    images = sum(len(subject.images) for subject in split.training)
+    return settings.epochs * -(-images // (settings.batch * team.share.world))
 
 
-def validate(
-    weights: dict[str, Tensor],
-    subjects: list[Any],
-    settings: TrainingSettings,
-    velocity_rms: float,
-    device: torch.device,
-) -> dict[str, float]:
-    """Share of the velocity's variance that the network explains on held-out subjects, by scale."""
-    network = _new_network(settings).to(device)
-    network.load_state_dict(weights)
-    result = {}
-    for scale in _VALIDATION_SCALES:
-        generator = torch.Generator().manual_seed(1)
-        unexplained, total = 0.0, 0.0
-        for _ in range(max(1, 32 // settings.batch)):
-            with torch.no_grad():
-                predicted, wanted, weight = _prediction(
-                    network, subjects, settings, velocity_rms, generator, device, scale=scale
-                )
-            unexplained += float(((predicted - wanted).square() * weight).sum())
-            total += float((wanted.square() * weight).sum())
-        result[f"r2_{scale:g}"] = 1 - unexplained / total
-    return result
-
-
-def _loss(
-    network: VelocityNetwork,
-    subjects: list[Any],
-    settings: TrainingSettings,
-    velocity_rms: float,
-    generator: torch.Generator,
-    device: torch.device,
-) -> Tensor:
-    """MSE of the velocity and of its gradient; its best prediction is the posterior mean."""
-    predicted, wanted, weight = _prediction(
-        network, subjects, settings, velocity_rms, generator, device, scale=None
-    )
-    error = predicted - wanted
-    loss = (error.square() * weight).mean()
-    for axis in range(2, error.ndim):
-        slope = torch.diff(error, dim=axis)
-        share = weight.narrow(axis, 1, weight.shape[axis] - 1)
-        loss = loss + settings.gradient_weight / (error.ndim - 2) * (slope.square() * share).mean()
-    return loss
-
-
-def _optimise(
-    network: torch.nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float
-) -> None:
-    """One step; a loss or slope that is no number is refused before it spoils the weights."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
-        raise InputError(
-            f"the loss is no longer a number (loss {loss.item():g}, gradient {norm.item():g}): "
-            "lower `learning_rate`, or set `precision` to fp32."
-        )
-    optimizer.step()
-
-
-def _require_model_path(path: Path) -> None:
-    """Refuse, before hours of work, a model file that could not be written or found again."""
-    if path.suffix != ".safetensors":
-        raise InputError(f"the model's file must end with .safetensors, got {path}.")
-    if path.is_dir():
-        raise OutputError(f"{path} must be the model's file, but is a folder: name a file in it.")
-    require_writable(path.parent)
-
-
-def _prediction(
-    network: Callable[[Tensor, Tensor], Tensor],
-    subjects: list[Any],
-    settings: TrainingSettings,
-    velocity_rms: float,
-    generator: torch.Generator,
-    device: torch.device,
-    *,
-    scale: float | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Deform a batch and predict its velocity: predicted, wanted (unit rms), weight."""
-    training = scale is None
-    image, mask = draw_batch(subjects, settings, generator, augment=training)
-    scales = (
-        torch.rand(settings.batch, generator=generator)
-        if scale is None
-        else torch.full((settings.batch,), scale)
-    )
-    half = [side // 2 for side in settings.shape]
-    flows = random_flows(
-        settings.shape,
-        scales.tolist(),
-        [generator] * settings.batch,
-        settings.field,
-        full_count=_FULL_COUNT,
-        svf_shape=half,
-        device=device,
-    )
-    variation = settings.augmentation if training else _STILL
-    affine = affine_coordinates(settings.shape, settings.batch, variation, generator)
-    image, mask = image.to(device), mask.to(device)
-    deformed = read_through(image, affine.to(device), flows.ddf)
-    inside = read_through(mask, affine.to(device), flows.ddf)
-    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        predicted = network(deformed, scales.to(device))
-    pool = torch.nn.functional.avg_pool2d if len(half) == 2 else torch.nn.functional.avg_pool3d
-    weight = settings.padding_weight + (1 - settings.padding_weight) * pool(inside, 2)
-    return predicted, flows.svf / velocity_rms, weight
-
-
-def _rate(step: int, settings: TrainingSettings) -> float:
-    """Warm-up over 2 % of the steps, then a cosine to zero."""
-    steps, highest = settings.steps, settings.learning_rate
-    warm = max(1, steps // 50)
-    if step <= warm:
-        return highest * step / warm
-    return highest * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
-def _update_average(average: dict[str, Tensor], network: torch.nn.Module, decay: float) -> None:
-    """Exponential moving average of the weights."""
-    for name, value in network.state_dict().items():
-        average[name].lerp_(value.detach(), 1 - decay)
-
-
-def _line(data: dict[str, float]) -> str:
-    """One line for people."""
-    parts = [f"{name} {value:.3f}" for name, value in data.items() if name != "seconds"]
-    return ", ".join(parts)
-
-
-def _as_model(
-    settings: TrainingSettings,
-    network: VelocityNetwork,
-    velocity_rms: float,
-    history: list[dict[str, float]],
-    step: int,
-    started: float,
-) -> Model:
-    """Network, grid, field and card as one model."""
-    last = {k: round(v, 4) for k, v in history[-1].items()} if history else {}
+def card_of(settings: TrainingSettings, progress: Progress, split: Split, team: Workers) -> Card:
+    """What a user should know of the model as it is now."""
+    last = progress.history[-1] if progress.history else {}
     facts = {
-        "steps": step,
-        "seconds": round(time.monotonic() - started),
-        "batch": settings.batch,
+        "objective": settings.objective,
+        "steps": progress.step,
+        "seconds": round(progress.seconds),
+        "batch": settings.batch * team.share.world,
         "shape": list(settings.shape),
         "seed": settings.seed,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
+        "subjects": {part: len(names) for part, names in split.names().items()},
+        "machine": machine(team),
+        "torch": str(torch.__version__),
         "DRDMCore": __version__,
         "augmentation": asdict(settings.augmentation),
+        "curve": [
+            [entry["step"], round(entry["val_loss"], 4)]
+            for entry in progress.history
+            if "val_loss" in entry
+        ],
     }
+    metrics = {name: round(value, 4) for name, value in last.items()}
     card = {"recommended": {"level": 48, "steps": 8, "gain": settings.gain}, **settings.card}
-    return Model(
-        card=Card(name=settings.name, metrics=last, training=facts, **card),
-        grid=settings.grid,
-        field=settings.field,
-        recovery=RecoverySettings(steps=8),
-        step=VelocityStep(network, velocity_rms=velocity_rms, gain=settings.gain),
-        architecture={
-            "kind": "velocity",
-            "dimension": len(settings.shape),
-            "widths": list(settings.widths),
-            "velocity_rms": velocity_rms,
-            "gain": settings.gain,
-        },
-    )
+    return Card(name=settings.name, metrics=metrics, training=facts, **card)
+
+
+def machine(team: Workers) -> str:
+    """What the run trains on, in words."""
+    if team.device.type == "cuda":
+        what = torch.cuda.get_device_name(team.device)
+    else:
+        what = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return f"{team.share.world} x {what}" if team.share.world > 1 else what
+
+
+def _line(values: dict[str, float]) -> str:
+    """One line for people."""
+    shown = ("loss", "explained", "val_loss", "val_explained_48", "val_ncc", "val_residual")
+    return ", ".join(f"{name} {values[name]:.3f}" for name in shown if name in values)

@@ -1,0 +1,115 @@
+"""What learns: a network, its average, its optimiser. One step, one validation, one state."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from DRDMCore.errors import InputError
+from DRDMCore.training.distribution import Workers
+from DRDMCore.training.draws import draw_step
+from DRDMCore.training.objectives import Objective, new_objective
+from DRDMCore.training.optimizer import Optimizer
+from DRDMCore.training.settings import TrainingSettings
+from DRDMCore.training.subjects import Subject
+from DRDMCore.training.validation import validate
+
+_AVERAGE_FROM = 10.0
+"""The average follows quickly at first: its decay rises from 0 to `ema` like n / (n + 10)."""
+
+
+class Learner:
+    """Network, averaged network and optimiser of one process."""
+
+    def __init__(self, settings: TrainingSettings, team: Workers) -> None:
+        """Begin with the first weights of the seed."""
+        self.settings, self.team = settings, team
+        self.objective: Any = new_objective(settings).to(team.device)
+        self.average: Objective = copy.deepcopy(self.objective).requires_grad_(False)
+        self.optimizer = Optimizer(self.objective.network, settings)
+        self._together = team.together(self.objective)
+
+    def learn(self, subjects: Sequence[Subject], step: int, steps: int) -> dict[str, float]:
+        """One optimisation step.
+
+        Args:
+            subjects: Training subjects.
+            step: Its number, from 1.
+            steps: Steps of the whole run.
+
+        Returns:
+            Every part of the loss, the mean over the processes, and the learning `rate`.
+
+        Raises:
+            InputError: If loss or gradient is no number; the weights are as before.
+        """
+        rate = learning_rate(step, steps, self.settings)
+        drawn = draw_step(
+            subjects, self.settings, step, self.objective.level_of, self.team.share
+        )
+        self._together.train()
+        parts = self._together(self.objective.example(drawn, self.team.device))
+        self._optimise(parts["loss"], rate)
+        update_average(
+            self.average.network, self.objective.network, self._decay(step)
+        )
+        losses = self.team.mean({name: float(value.detach()) for name, value in parts.items()})
+        return {**losses, "rate": rate}
+
+    def validate(self, subjects: Sequence[Subject]) -> dict[str, float]:
+        """Validation of the averaged network."""
+        return validate(self.average, subjects, self.settings, self.team.device)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a step changes."""
+        return {
+            "network": self.objective.network.state_dict(),
+            "average": self.average.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.objective.network.load_state_dict(state["network"])
+        self.average.network.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _decay(self, step: int) -> float:
+        """Decay of the average at a step."""
+        return min(self.settings.ema, step / (step + _AVERAGE_FROM))
+
+    def _optimise(self, loss: Tensor, rate: float) -> None:
+        """Follow the gradient; what is no number is refused before it spoils the weights."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.objective.network.parameters(), self.settings.clip)
+        # The gradient is shared, so all processes come to the same verdict.
+        if not bool(torch.isfinite(norm)):
+            raise InputError(
+                f"the loss is no longer a number (loss {loss.item():g}, gradient {norm.item():g}): "
+                "lower `learning_rate`, or set `precision` to fp32."
+            )
+        self.optimizer.step(rate)
+
+
+def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:
+    """Rise over the first part of the steps, then a cosine to zero or a constant."""
+    highest = settings.learning_rate
+    warm = max(1, round(settings.warmup * steps))
+    if step <= warm:
+        return highest * step / warm
+    if settings.decay == "constant":
+        return highest
+    return highest * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Exponential moving average of the weights."""
+    for mean, new in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(new, 1 - decay)
