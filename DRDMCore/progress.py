@@ -14,7 +14,8 @@ class Event:
     """What a running job tells its caller.
 
     Attributes:
-        kind: `start`, `step`, `sample`, `case`, `skip`, `reject`, `failure`, `note` or `done`.
+        kind: `start`, `read`, `step`, `sample`, `case`, `skip`, `reject`, `failure`, `note` or
+            `done`.
         message: One sentence for people.
         done: Units of work finished so far.
         total: Units of work in all (0 where unknown).

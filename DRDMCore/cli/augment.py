@@ -123,8 +123,8 @@ def _published(arguments: argparse.Namespace) -> AugmentJob:
     """The job of a published configuration."""
     import yaml
 
+    from DRDMCore.models import read_config
     from DRDMCore.pipelines.augment import published_job
-    from DRDMCore.pipelines.published_config import read_config
 
     with user_values():
         pairs = dict(text.split("=", 1) for text in arguments.set)

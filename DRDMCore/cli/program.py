@@ -7,11 +7,11 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from DRDMCore import __version__
-from DRDMCore.cli.console import EXIT_FAILED, EXIT_STOPPED
+from DRDMCore.cli.console import EXIT_FAILED, EXIT_STOPPED, Console
 from DRDMCore.errors import Cancelled, DRDMError
 
 COMMANDS = (
@@ -39,17 +39,20 @@ The same for any anatomy, without a model (smooth, but not plausible):
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None, *, new_console: Callable[..., Console] = Console
+) -> int:
     """Run `drdm`.
 
     Args:
         argv: The arguments, those of the process by default.
+        new_console: Makes what shows the progress, as `Console` does.
 
     Returns:
         The exit status: 0 done, 1 failed, 2 wrong usage, 3 some cases failed, 130 stopped.
     """
     _take_any_character()
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(argv, argparse.Namespace(new_console=new_console))
     try:
         return int(arguments.run(arguments))
     except (Cancelled, KeyboardInterrupt) as error:

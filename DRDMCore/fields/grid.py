@@ -70,14 +70,35 @@ def sample(
     )
 
 
+def self_composed(ddf: Tensor, times: int, *, padding: str = "border") -> Tensor:
+    """A displacement composed with itself `times` times: `d <- d + d(x + d)`.
+
+    The same as repeated `sample`, but torch's own coordinates are kept from one to the next.
+
+    Args:
+        ddf: `(B, D, *S)` displacement, voxels.
+        times: Number of squarings.
+        padding: One of `PADDINGS`.
+
+    Returns:
+        `(B, D, *S)` displacement, voxels.
+    """
+    axes = [torch.linspace(-1, 1, side).to(ddf) for side in ddf.shape[2:]]
+    base = torch.stack(torch.meshgrid(*axes, indexing="ij")).flip(0)
+    last = torch.tensor([max(side - 1, 1) for side in ddf.shape[2:]]).to(ddf)
+    last = last.reshape(-1, *[1] * len(axes))
+    field = (2 * ddf / last).flip(1)
+    for _ in range(times):
+        lookup = torch.movedim(base + field, 1, -1)
+        field = field + F.grid_sample(field, lookup, padding_mode=padding, align_corners=True)
+    return field.flip(1) * last / 2
+
+
 def _normalised(coordinates: Tensor, shape: Sequence[int]) -> Tensor:
     """Torch's `(B, *R, D)` sampling grid: last axis reversed, exact voxels at -1 .. 1."""
-    last = torch.tensor(
-        [max(side - 1, 1) for side in shape], device=coordinates.device, dtype=coordinates.dtype
-    )
     # This order of rounding is the published program's; another one moves its outputs by 2e-4.
-    scaled = 2 * torch.movedim(coordinates, 1, -1) / last - 1
-    return scaled.flip(-1)
+    scaled = [2 * coordinates[:, axis] / max(side - 1, 1) - 1 for axis, side in enumerate(shape)]
+    return torch.stack(scaled[::-1], dim=-1)
 
 
 def resampling_matrix(

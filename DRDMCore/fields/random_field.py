@@ -222,7 +222,7 @@ def random_flows(
     )
     svf = full_count * random_svf(shape, generators, settings).to(device)
     time = torch.tensor(list(scales), device=device).reshape(-1, *[1] * (len(shape) + 1))
-    ddf = exp_svf(svf * time)
+    ddf = exp_svf(svf * time, steps=3)  # off by 0.3 % on average at scale 1
     return RandomFlows(canvas.to_image(ddf, 1.0), coarse.to_image(svf, 1.0))
 
 
@@ -264,7 +264,7 @@ def random_field_of_mean(
     speed = float((svf * unit).norm(dim=1).mean())
     for _ in range(40):
         time = high if low == 0.0 else 0.5 * (low + high)
-        ddf = exp_svf(svf * (time * mean / speed), steps=7)
+        ddf = exp_svf(svf * (time * mean / speed), steps=5)
         got = float((ddf * unit).norm(dim=1).mean())
         if abs(got - mean) <= 0.005 * mean:
             return ddf
@@ -367,4 +367,4 @@ def _flow_in_window(
     """Flow of the velocity on the image's own grid, slowed down by the window."""
     velocity = canvas.to_image(svf, settings.gain) * window.to(svf)
     time = torch.tensor(list(counts), device=svf.device).reshape(-1, *[1] * (svf.ndim - 1))
-    return exp_svf(velocity * time, steps=7)
+    return exp_svf(velocity * time, steps=5)

@@ -8,6 +8,7 @@ from DRDMCore.imaging.datasets import (
     case_name,
     list_cases,
     list_images,
+    patient_number,
 )
 from DRDMCore.imaging.fields_mm import (
     DisplacementField,
@@ -61,6 +62,7 @@ __all__ = [
     "geometry_of",
     "list_cases",
     "list_images",
+    "patient_number",
     "phantom",
     "read_field",
     "read_image",

@@ -88,10 +88,15 @@ def case_name(path: Path | str) -> str:
     return name
 
 
+def patient_number(name: str) -> int | None:
+    """The three digits before the first underscore of a name, as in `patient001_frame01`."""
+    match = _PATIENT.match(name)
+    return int(match[1]) if match else None
+
+
 def _case(image: Path, labels: Path | None) -> Case:
     """A case with its patient number."""
-    match = _PATIENT.match((labels or image).name)
-    return Case(case_name(image), image, labels, int(match[1]) if match else None)
+    return Case(case_name(image), image, labels, patient_number((labels or image).name))
 
 
 def _paired(images: Sequence[Path], labels: Sequence[Path]) -> list[tuple[Path, Path]]:

@@ -12,20 +12,25 @@ from DRDMCore.models.files import (
 )
 from DRDMCore.models.model import RANDOM_FIELD, Card, Model, random_field_model
 from DRDMCore.models.published import import_published, published_recovery
+from DRDMCore.models.published_config import PublishedConfig, model_of, read_config, weights_of
 
 __all__ = [
     "FORMAT",
     "RANDOM_FIELD",
     "Card",
     "Model",
+    "PublishedConfig",
     "find_model",
     "import_published",
     "list_models",
     "load_model",
     "model_folders",
+    "model_of",
     "published_recovery",
     "random_field_model",
+    "read_config",
     "save_model",
     "sha256_of",
     "user_model_folder",
+    "weights_of",
 ]

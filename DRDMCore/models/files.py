@@ -168,12 +168,14 @@ def _rebuilt(header: dict[str, Any], path: Path) -> Model:
     int(card.recommended.get("level", 0))  # refuses what is no number
     if header["grid"]["dimension"] != header["architecture"]["dimension"]:
         raise ValueError("its grid and its network differ in dimension")
+    with torch.random.fork_rng(devices=[]):  # torch draws first weights, which are filled later
+        step = build_step(header["architecture"])
     return Model(
         card=card,
         grid=GridPolicy.from_dict(header["grid"]),
         field=RandomFieldSettings(**header["field"]),
         recovery=RecoverySettings(**recovery),
-        step=build_step(header["architecture"]),
+        step=step,
         architecture=header["architecture"],
         path=path,
     )

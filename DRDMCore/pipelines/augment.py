@@ -25,7 +25,7 @@ from DRDMCore.imaging import (
     write_field,
     write_volume,
 )
-from DRDMCore.models import Model
+from DRDMCore.models import Model, PublishedConfig, model_of
 from DRDMCore.pipelines.augment_plan import (
     ORIGINAL,
     AugmentJob,
@@ -39,18 +39,12 @@ from DRDMCore.pipelines.augment_plan import (
 from DRDMCore.pipelines.folder_job import FolderJob, Make, OnStep, Open, plan, run_folder_job
 from DRDMCore.pipelines.memory import bytes_needed, require_memory
 from DRDMCore.pipelines.mirroring import drawn_axes, mirrored
-from DRDMCore.pipelines.published_config import (
-    PublishedConfig,
-    describe_ignored,
-    model_of,
-    sampling_of,
-    schedule_of,
-)
+from DRDMCore.pipelines.published_config import describe_ignored, sampling_of, schedule_of
 from DRDMCore.pipelines.records import Unit
 from DRDMCore.pipelines.sampling import Sample, Subject, draw_samples, see, voxels_seen
 from DRDMCore.pipelines.settings import SamplingSettings, resolved
-from DRDMCore.sharding import local_device, share_of
 from DRDMCore.progress import Callback
+from DRDMCore.sharding import local_device, share_of
 
 __all__ = ["AugmentJob", "augment", "published_job"]
 
@@ -99,7 +93,7 @@ def published_job(
     to the three savepaths; records, manifest and failures to the folder above `aug_img_savepath`.
 
     Args:
-        config: See `published_config.read_config`.
+        config: See `models.published_config.read_config`.
         root: The folder above `Data` and `models`.
         sampling: How samples are made, but for interpolation and padding; by default as
             `published_config.sampling_of`.

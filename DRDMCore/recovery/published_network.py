@@ -13,7 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from DRDMCore.recovery.blocks import channels_last, conv_class, in_full_precision, spatial
+from DRDMCore.recovery.blocks import (
+    channels_last,
+    conv_class,
+    dilated,
+    in_full_precision,
+    spatial,
+)
 from DRDMCore.recovery.schedule import LEVELS
 
 _EMBEDDING = 100
@@ -38,13 +44,14 @@ class AtrousBlock(nn.Module):
     def entry(self, image: Tensor) -> Tensor:
         """First convolution and norm."""
         image = self.conv0(image)
-        return self.ln(image) if hasattr(self, "ln") else image
+        # torch's norm leaves the channels-last layout.
+        return channels_last(self.ln(image)) if hasattr(self, "ln") else image
 
     def residual(self, image: Tensor) -> Tensor:
         """The two dilated convolutions around the skip."""
         result = image
         for conv in self.convs:
-            result = conv(F.leaky_relu(result, _SLOPE))
+            result = dilated(cast(nn.Conv2d, conv), F.leaky_relu(result, _SLOPE))
         return F.leaky_relu(result + image, _SLOPE)
 
     def forward(self, image: Tensor) -> Tensor:

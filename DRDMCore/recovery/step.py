@@ -160,6 +160,6 @@ class VelocityStep(nn.Module):
             full = torch.zeros_like(padded[:1])
             cut(full, box).copy_(window)
             svf = svf * resize(full, svf.shape[2:])
-        ddf = cut(resize_ddf(exp_svf(svf, steps=4), padded.shape[2:]), box)
+        ddf = cut(resize_ddf(exp_svf(svf, steps=3), padded.shape[2:]), box)
         # Half the resolution lets a little through to where the window is 0.
         return ddf if window is None else ddf * (window > 0)

@@ -14,7 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from DRDMCore.recovery.blocks import channels_last, conv_class, in_full_precision, spatial
+from DRDMCore.recovery.blocks import (
+    channels_last,
+    conv_class,
+    in_full_precision,
+    normalised,
+    spatial,
+)
 
 _FREQUENCIES = 16
 
@@ -37,9 +43,9 @@ class ConditionedBlock(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """`(B, in, *S)` and `(B, E)` to `(B, out, *S)`."""
         scale, shift = self.modulation(embedding).chunk(2, dim=1)
-        y = self.norm1(self.conv1(x))
+        y = normalised(self.norm1, self.conv1(x))
         y = F.silu(y * (1 + spatial(scale, self.dimension)) + spatial(shift, self.dimension))
-        y = self.norm2(self.conv2(y))
+        y = normalised(self.norm2, self.conv2(y))
         return F.silu(y + self.skip(x))
 
 

@@ -15,7 +15,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from DRDMCore.sharding import Share, share_of
+from DRDMCore.errors import InputError
+from DRDMCore.sharding import Share, local_device, share_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,6 @@ class Workers:
         if self.share.world == 1:
             return module
         ids = [self.device.index] if self.device.type == "cuda" else None
-        # Some parts of a network may have no part in a loss.
         return DistributedDataParallel(module, device_ids=ids)
 
     def any(self, wish: bool) -> bool:
@@ -74,17 +74,28 @@ class Workers:
 
 
 @contextlib.contextmanager
-def workers(device: torch.device) -> Iterator[Workers]:
+def workers(name: torch.device | str) -> Iterator[Workers]:
     """Join the other processes, if there are any, for the time of the run.
 
+    Args:
+        name: The device; plain `cuda` is this process's own GPU under `torchrun`.
+
     Raises:
-        InputError: If the variables of `torchrun` contradict each other.
+        InputError: If the variables of `torchrun` are missing or contradict each other.
     """
-    share = share_of()
+    share, device = share_of(), torch.device(local_device(str(name)))
     if share.world == 1:
         yield Workers(share, device)
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except ValueError as error:
+        raise InputError(
+            f"WORLD_SIZE is {share.world}, but the processes cannot meet ({error}): start them "
+            "with torchrun, or unset WORLD_SIZE."
+        ) from error
     try:
         yield Workers(share, device)
     finally:

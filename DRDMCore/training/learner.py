@@ -24,7 +24,15 @@ _AVERAGE_FROM = 10.0
 
 
 class Learner:
-    """Network, averaged network and optimiser of one process."""
+    """Network, averaged network and optimiser of one process.
+
+    Attributes:
+        objective: The network with its loss.
+        average: The same with averaged weights.
+        optimizer: Changes the weights.
+        done: Steps that the weights have seen; `None` in the middle of one, where they are of no
+            step and must not be saved.
+    """
 
     def __init__(self, settings: TrainingSettings, team: Workers) -> None:
         """Begin with the first weights of the seed."""
@@ -33,6 +41,7 @@ class Learner:
         self.average: Objective = copy.deepcopy(self.objective).requires_grad_(False)
         self.optimizer = Optimizer(self.objective.network, settings)
         self._together = team.together(self.objective)
+        self.done: int | None = 0
 
     def learn(self, subjects: Sequence[Subject], step: int, steps: int) -> dict[str, float]:
         """One optimisation step.
@@ -49,15 +58,14 @@ class Learner:
             InputError: If loss or gradient is no number; the weights are as before.
         """
         rate = learning_rate(step, steps, self.settings)
-        drawn = draw_step(
-            subjects, self.settings, step, self.objective.level_of, self.team.share
-        )
+        drawn = draw_step(subjects, self.settings, step, self.objective.level_of, self.team.share)
         self._together.train()
         parts = self._together(self.objective.example(drawn, self.team.device))
-        self._optimise(parts["loss"], rate)
-        update_average(
-            self.average.network, self.objective.network, self._decay(step)
-        )
+        self._find_gradient(parts["loss"])
+        self.done = None
+        self.optimizer.step(rate)
+        update_average(self.average.network, self.objective.network, self._decay(step))
+        self.done = step
         losses = self.team.mean({name: float(value.detach()) for name, value in parts.items()})
         return {**losses, "rate": rate}
 
@@ -73,18 +81,19 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+    def load_state(self, state: dict[str, Any], step: int) -> None:
+        """Go on from the state after a step."""
         self.objective.network.load_state_dict(state["network"])
         self.average.network.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.done = step
 
     def _decay(self, step: int) -> float:
         """Decay of the average at a step."""
         return min(self.settings.ema, step / (step + _AVERAGE_FROM))
 
-    def _optimise(self, loss: Tensor, rate: float) -> None:
-        """Follow the gradient; what is no number is refused before it spoils the weights."""
+    def _find_gradient(self, loss: Tensor) -> None:
+        """The clipped gradient; what is no number is refused before it spoils the weights."""
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.objective.network.parameters(), self.settings.clip)
@@ -94,7 +103,6 @@ class Learner:
                 f"the loss is no longer a number (loss {loss.item():g}, gradient {norm.item():g}): "
                 "lower `learning_rate`, or set `precision` to fp32."
             )
-        self.optimizer.step(rate)
 
 
 def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:

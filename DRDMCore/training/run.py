@@ -8,7 +8,6 @@ settings and the versions. It is written whole or not at all, and read without r
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from DRDMCore.training.settings_file import as_values, write_settings
 from DRDMCore.training.subjects import Split
 
 _FORMAT = 1
+_PARTS = {"format", "progress", "random", "settings", "split", "network", "average", "optimizer"}
 _FREE = (
     *("steps", "epochs", "patience", "save_minutes", "validate_every", "recoveries", "card"),
     *("learning_rate", "muon_rate", "clip", "precision", "data"),
@@ -100,7 +100,9 @@ class RunFolder:
             )
         require_writable(self.path)
         if fresh and self.last.exists():
-            shutil.rmtree(self.path)
+            # Only what a run would go on from: the folder may hold more than the run.
+            for path in (self.last, self.best, self.model):
+                path.unlink(missing_ok=True)
         remove_partials([self.path])
         if not self.last.exists() and self.model.exists():
             raise OutputError(
@@ -156,7 +158,8 @@ def load_checkpoint(path: Path, settings: TrainingSettings, split: Split) -> dic
             f"{path} is not a whole checkpoint ({type(error).__name__}): copy best.ckpt over it "
             "to go on from there, or begin anew with --fresh."
         ) from error
-    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+    whole = isinstance(state, dict) and _PARTS <= state.keys()
+    if not whole or state["format"] != _FORMAT:
         raise ModelError(f"{path} must be a checkpoint of format {_FORMAT}: begin with --fresh.")
     _require_same_settings(path, state["settings"], as_values(settings))
     if state["split"] != split.names():

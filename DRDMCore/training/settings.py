@@ -186,6 +186,10 @@ def _choices(settings: TrainingSettings) -> list[tuple[bool, str]]:
             f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(allowed))}.",
         ),
         (
+            settings.name.strip(". ") == "" or any(sign in settings.name for sign in '/\\:\0'),
+            f"`name` must be a plain file name without ending, got {settings.name!r}: choose one.",
+        ),
+        (
             settings.steps is not None and settings.epochs is not None,
             "`steps` and `epochs` must not both be given: remove one.",
         ),

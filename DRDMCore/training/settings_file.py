@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -35,13 +36,29 @@ def read_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Tra
         MissingFileError: If there is no such file.
         InputError: If it is no YAML, a key is unknown or missing, or a value cannot be used.
     """
-    values = read_yaml(path)
+    return settings_from(read_yaml(path), overrides, source=str(path))
+
+
+def settings_from(
+    values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, source: str
+) -> TrainingSettings:
+    """Settings from plain values, as `as_values` gives them.
+
+    Args:
+        values: Every setting that has no default, and any others.
+        overrides: Values in place of these, by key path.
+        source: Where they come from, for messages.
+
+    Raises:
+        InputError: If a key is unknown or missing, or a value cannot be used.
+    """
+    changed = copy.deepcopy(dict(values))
     for key, value in (overrides or {}).items():
-        _put(values, key, value)
+        _put(changed, key, value)
     try:
-        return _built(TrainingSettings, values, "")
+        return _built(TrainingSettings, changed, "")
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{source}: {error}") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from DRDMCore import __version__
-from DRDMCore.errors import Cancelled, InputError
+from DRDMCore.errors import Cancelled
 from DRDMCore.models import Card, Model, load_model, save_model
-from DRDMCore.progress import Callback, Event
+from DRDMCore.progress import Callback, Event, tell
 from DRDMCore.training.distribution import Workers, workers
 from DRDMCore.training.learner import Learner
 from DRDMCore.training.objectives import as_model
@@ -31,6 +32,8 @@ from DRDMCore.training.settings import TrainingSettings
 from DRDMCore.training.settings_file import as_values
 from DRDMCore.training.subjects import Split, read_split
 
+OnStep = Callable[[int, int, int, nn.Module], None]
+
 _EARLY = 10
 """Steps until the first checkpoint: a disk that is full shows soon."""
 
@@ -42,6 +45,7 @@ def train(
     device: torch.device | str = "cpu",
     progress: Callback | None = None,
     fresh: bool = False,
+    on_step: OnStep | None = None,
 ) -> Model:
     """Train a network, or go on with a run that was stopped.
 
@@ -52,6 +56,8 @@ def train(
         progress: Told each step in every process; answering `False` in one of them stops all, with
             everything saved.
         fresh: Remove a run that is there and begin anew, instead of going on with it.
+        on_step: Told in the first process, after each step and before its checkpoint, the step, the
+            steps of an epoch and of the run, and the averaged network.
 
     Returns:
         The model: the averaged weights with the lowest validation loss.
@@ -61,20 +67,23 @@ def train(
         OutputError: If a file cannot be written; the last checkpoint stays whole.
         Cancelled: If the caller stopped the run.
     """
-    with workers(torch.device(device)) as team:
-        run = _Run(settings, RunFolder(Path(folder), settings.name), team, fresh=fresh)
+    with workers(device) as team:
+        run = _Run(settings, RunFolder(Path(folder), settings.name), team, progress, fresh=fresh)
         with run.recorded():
             for step in range(run.progress.step + 1, run.steps + 1):
+                if run.has_stopped_improving():
+                    break
                 values = run.learner.learn(run.split.training, step, run.steps)
-                run.count(step)
                 if step % settings.validate_every == 0 or step == run.steps:
                     values |= run.validate()
+                run.count(step, values)
                 run.log(values)
+                if on_step is not None and team.first:
+                    on_step(step, run.epoch_steps, run.steps, run.learner.average.network)
                 run.save_now_and_then()
                 if run.is_told_to_stop(progress, values):
                     raise Cancelled(f"stopped after step {step}; the same command goes on")
-                if run.has_stopped_improving():
-                    break
+        team.wait()  # for the first to have written the model
         return load_model(run.folder.model)
 
 
@@ -82,25 +91,34 @@ class _Run:
     """A run in one process: how far it is, and what it leaves on the disk."""
 
     def __init__(
-        self, settings: TrainingSettings, folder: RunFolder, team: Workers, *, fresh: bool
+        self,
+        settings: TrainingSettings,
+        folder: RunFolder,
+        team: Workers,
+        progress: Callback | None,
+        *,
+        fresh: bool,
     ) -> None:
         """Read the data and begin, or go on from the last checkpoint."""
         if team.first:
             folder.prepare(fresh=fresh)
         team.wait()
         self.settings, self.folder, self.team = settings, folder, team
-        self.split: Split = read_split(settings)
-        self.steps = steps_of(settings, self.split, team)
+        self.split: Split = read_split(settings, folder.path / "cache", progress)
+        self.epoch_steps = steps_of_an_epoch(settings, self.split, team)
+        self.steps = settings.steps or (settings.epochs or 0) * self.epoch_steps
         self.learner, self.progress = Learner(settings, team), Progress()
         if folder.last.exists():
             state = load_checkpoint(folder.last, settings, self.split)
-            self.learner.load_state(state)
             self.progress = Progress(**state["progress"])
+            self.learner.load_state(state, self.progress.step)
             restore_random(state)
+            tell(progress, Event("note", f"going on after step {self.progress.step}"))
         if team.first:
             folder.record(settings, self.split)
         self._log: RunLog | None = None
         self._since = self._saved = time.monotonic()
+        self._saved_step = self.progress.step
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[None]:
@@ -114,26 +132,26 @@ class _Run:
                 self._log.close()
             self.save()
 
-    def count(self, step: int) -> None:
-        """A step was done."""
-        now = time.monotonic()
-        self.progress.step = step
-        self.progress.seconds += now - self._since
-        self._since = now
-
     def validate(self) -> dict[str, float]:
-        """Validate in the first process; keep the best."""
+        """Validate in the first process; all of them get the loss."""
         values: dict[str, float] = {}
         if self.team.first:
-            values = {f"val_{k}": v for k, v in self.learner.validate(self.split.validation).items()}
-        loss = self.team.from_first(values.get("val_loss", 0.0))
-        self.progress.stale += 1
-        self.progress.history.append({"step": self.progress.step, **values})
-        if loss < self.progress.best:
-            self.progress.best, self.progress.best_step = loss, self.progress.step
-            self.progress.stale = 0
-            self._save_best()
-        return values
+            found = self.learner.validate(self.split.validation)
+            values = {f"val_{name}": value for name, value in found.items()}
+        return {**values, "val_loss": self.team.from_first(values.get("val_loss", 0.0))}
+
+    def count(self, step: int, values: dict[str, float]) -> None:
+        """A step was done, perhaps with a validation."""
+        now, progress = time.monotonic(), self.progress
+        progress.seconds += now - self._since
+        self._since = now
+        found = {name: value for name, value in values.items() if name.startswith("val_")}
+        if found:
+            progress.history.append({"step": step, **found})
+            progress.stale += 1
+            if found["val_loss"] < progress.best:
+                progress.best, progress.best_step, progress.stale = found["val_loss"], step, 0
+        progress.step = step
 
     def log(self, values: dict[str, float]) -> None:
         """Write the numbers of a step."""
@@ -142,6 +160,9 @@ class _Run:
 
     def is_told_to_stop(self, progress: Callback | None, values: dict[str, float]) -> bool:
         """Tell the caller of the step; whether it, in any process, wants the run to stop."""
+        if self._log is not None and progress is not None:
+            for note in self._log.notes():
+                progress(Event("note", note))
         event = Event("step", _line(values), self.progress.step, self.steps, values)
         return self.team.any(progress is not None and progress(event) is False)
 
@@ -151,25 +172,27 @@ class _Run:
         return patience is not None and self.progress.stale >= patience
 
     def save_now_and_then(self) -> None:
-        """A checkpoint every few minutes, the first one soon."""
+        """A checkpoint at the best validation, every few minutes, and soon after the start."""
         minutes = (time.monotonic() - self._saved) / 60
-        if self.progress.step == _EARLY or minutes >= self.settings.save_minutes:
+        wanted = self.progress.step in (_EARLY, self.progress.best_step)
+        if wanted or minutes >= self.settings.save_minutes:
             self.save()
 
     def save(self) -> None:
-        """The newest checkpoint; and a model, where no validation has chosen one yet."""
-        if not self.team.first or self.progress.step == 0:
-            return
-        save_checkpoint(self.folder.last, self._state(), self.progress)
-        if self.progress.best_step == 0:
-            self._save_model()
-        self._saved = time.monotonic()
+        """The newest checkpoint and, where it is the best so far, the best and the model.
 
-    def _save_best(self) -> None:
-        """Checkpoint and model of the lowest validation loss."""
-        if self.team.first:
-            save_checkpoint(self.folder.best, self._state(), self.progress)
+        In the middle of a step, where only a second Ctrl-C or a fault leads, nothing is saved: the
+        weights are of no step, and the checkpoint before is good.
+        """
+        step, best = self.progress.step, self.progress.best_step
+        if not self.team.first or step == self._saved_step or self.learner.done != step:
+            return
+        if best in (0, step):  # before the first validation the newest model is the best
             self._save_model()
+        if best == step:
+            save_checkpoint(self.folder.best, self._state(), self.progress)
+        save_checkpoint(self.folder.last, self._state(), self.progress)
+        self._saved, self._saved_step = time.monotonic(), step
 
     def _save_model(self) -> None:
         """The averaged network as a model."""
@@ -185,13 +208,10 @@ class _Run:
         }
 
 
-def steps_of(settings: TrainingSettings, split: Split, team: Workers) -> int:
-    """Steps of the run; an epoch shows every training image once."""
-    if settings.steps is not None:
-        return settings.steps
-    assert settings.epochs is not None
+def steps_of_an_epoch(settings: TrainingSettings, split: Split, team: Workers) -> int:
+    """Steps that show as many images as there are to train on."""
     images = sum(len(subject.images) for subject in split.training)
-    return settings.epochs * -(-images // (settings.batch * team.share.world))
+    return -(-images // (settings.batch * team.share.world))
 
 
 def card_of(settings: TrainingSettings, progress: Progress, split: Split, team: Workers) -> Card:

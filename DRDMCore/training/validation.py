@@ -15,7 +15,7 @@ from DRDMCore.training.settings import TrainingSettings
 from DRDMCore.training.subjects import Subject
 
 LEVELS = (32, 48, 64)
-"""Levels at which the loss is measured: 0.4, 0.6 and 0.8 of the highest."""
+"""Levels of 80 at which the loss is measured: 0.4, 0.6 and 0.8 of the highest."""
 _IMAGES = 32
 _RECOVERY_LEVEL = 48
 _PASSES = 8
@@ -42,14 +42,20 @@ def validate(
     """
     objective.eval()
     result: dict[str, float] = {}
+    levels = [_in_scale(level, settings) for level in LEVELS]
     with torch.no_grad():
-        for level in LEVELS:
+        for level in levels:
             parts = _losses(objective, subjects, settings, device, level)
             result |= {f"{name}_{level}": value for name, value in parts.items()}
-    result["loss"] = sum(result[f"loss_{level}"] for level in LEVELS) / len(LEVELS)
+    result["loss"] = sum(result[f"loss_{level}"] for level in levels) / len(levels)
     if settings.recoveries:
         result |= _recovery(objective, subjects, settings, device)
     return result
+
+
+def _in_scale(level: int, settings: TrainingSettings) -> int:
+    """A level of 80 among the levels of the network."""
+    return level * settings.levels // TrainingSettings.levels
 
 
 def _losses(
@@ -77,12 +83,11 @@ def _recovery(
     device: torch.device,
 ) -> dict[str, float]:
     """Whole recoveries from one level."""
-    drawn = draw_validation(subjects, settings, float(_RECOVERY_LEVEL), settings.recoveries)
+    level = _in_scale(_RECOVERY_LEVEL, settings)
+    drawn = draw_validation(subjects, settings, float(level), settings.recoveries)
     image = drawn.image.to(device)
-    start = deform(image, _RECOVERY_LEVEL, drawn.generators, settings.field)
-    done = recover(
-        objective.step(), image, start.ddf, _RECOVERY_LEVEL, RecoverySettings(steps=_PASSES)
-    )
+    start = deform(image, level, drawn.generators, settings.field)
+    done = recover(objective.step(), image, start.ddf, level, RecoverySettings(steps=_PASSES))
     return {
         "residual": float(done.ddf.norm(dim=1).mean() / start.ddf.norm(dim=1).mean()),
         "ncc_start": correlation(image, warp(image, start.ddf)),

@@ -36,6 +36,9 @@ class Objective(Protocol):
 
     network: nn.Module
 
+    def eval(self) -> Any:
+        """Ready for inference."""
+
     def level_of(self, amount: float) -> float:
         """The level of a uniform random number in 0 .. 1."""
 

@@ -38,7 +38,7 @@ class VelocityObjective(nn.Module):
         """A new network; the global random state gives its first weights."""
         super().__init__()
         self.settings = settings
-        self.half = [side // 2 for side in settings.shape]
+        self.coarse = [side // 2 for side in settings.shape]
         self.velocity_rms = measure_velocity_rms(settings)
         self.network = VelocityNetwork(len(settings.shape), widths=settings.widths)
 
@@ -54,7 +54,7 @@ class VelocityObjective(nn.Module):
             drawn.generators,
             self.settings.field,
             full_count=_FULL_COUNT,
-            svf_shape=self.half,
+            svf_shape=self.coarse,
             device=device,
         )
         image, inside = deformed(drawn, flows.ddf)
@@ -85,9 +85,7 @@ class VelocityObjective(nn.Module):
 
     def step(self) -> VelocityStep:
         """The probability-flow step with the gain of the settings."""
-        return VelocityStep(
-            self.network, velocity_rms=self.velocity_rms, gain=self.settings.gain
-        )
+        return VelocityStep(self.network, velocity_rms=self.velocity_rms, gain=self.settings.gain)
 
     def recovery(self) -> RecoverySettings:
         """Eight passes."""

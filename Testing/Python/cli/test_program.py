@@ -321,14 +321,15 @@ card: {title: A tiny model}
 
 
 def test_train_and_use_the_model(scan, generate, capsys):
-    config, out = scan / "train.yaml", scan / "tiny.safetensors"
+    config, out = scan / "train.yaml", scan / "run"
     config.write_text(TRAINING, encoding="utf-8")
     assert main(["train", "--config", str(config), "--out", str(out), "--json"]) == 0
-    events = json_lines(capsys.readouterr().out)
+    *events, result = json_lines(capsys.readouterr().out)
     assert [event["done"] for event in events if event["kind"] == "step"] == [1, 2, 3]
-    assert load_model(out).card.title == "A tiny model"
-    assert main(generate("--quiet", model=str(out))) == 0
-    arguments = ["train", "--config", str(config), "--out", str(out)]
+    assert result == {"kind": "result", "model": str(out / "tiny.safetensors")}
+    assert load_model(result["model"]).card.title == "A tiny model"
+    assert main(generate("--quiet", model=result["model"])) == 0
+    arguments = ["train", "--config", str(config), "--out", str(scan / "other")]
     for wrong, words in (
         (["--steps", "0"], "`steps`"),
         (["--device", "tpu"], "`device`"),

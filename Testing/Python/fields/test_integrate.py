@@ -64,12 +64,12 @@ def test_flow_of_a_linear_velocity_is_the_matrix_exponential(matrix):
     shape, eye = (25, 23), torch.eye(2, dtype=torch.float64)
     expected = linear(shape, torch.linalg.matrix_exp(matrix) - eye)
     errors = []
-    for steps in (4, 5, 6):
+    for steps in (2, 3, 4):
         got = exp_svf(linear(shape, matrix), steps=steps)
         errors.append(float(interior(got - expected, 6).abs().max()))
     assert errors[-1] < 0.01
     orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
-    assert all(0.9 < order < 1.1 for order in orders), orders  # first order in the step
+    assert all(1.9 < order < 2.1 for order in orders), orders  # second order in the step
     determinant = jacobian_determinant(exp_svf(linear(shape, matrix), steps=12))
     exact = torch.linalg.det(torch.linalg.matrix_exp(matrix))
     torch.testing.assert_close(determinant[0, 7:-7, 7:-7], exact.expand(11, 9), rtol=0, atol=1e-3)

@@ -16,18 +16,14 @@ import yaml
 from DRDMCore.errors import InputError, MissingFileError, ModelError
 from DRDMCore.imaging import apply_field, read_field, read_image, read_labels, write_volume
 from DRDMCore.imaging.phantoms import phantom
-from DRDMCore.models import sha256_of
+from DRDMCore.models import PublishedConfig, model_of, read_config, sha256_of, weights_of
+from DRDMCore.models.published_config import KEYS
 from DRDMCore.pipelines.augment import augment, published_job
 from DRDMCore.pipelines.published_config import (
-    KEYS,
     LevelSchedule,
-    PublishedConfig,
     describe_ignored,
-    model_of,
-    read_config,
     sampling_of,
     schedule_of,
-    weights_of,
 )
 from DRDMCore.pipelines.settings import SamplingSettings
 from DRDMCore.recovery import PublishedNetwork
@@ -127,6 +123,8 @@ def test_unknown_and_missing_keys_are_named(tmp_path: Path):
         ("noise_step", -1),
         ("data_name", ""),
         ("lr", "x"),
+        ("epoch", 0),
+        ("epoch_per_save", 0),
     ],
 )
 def test_unusable_values_are_refused_by_key(key: str, value: object):
