@@ -60,8 +60,8 @@ def exp_svf(svf: Tensor, *, steps: int = 6, padding: str = "border") -> Tensor:
 
     Args:
         svf: `(B, D, *S)` velocity, voxels per unit time (scale it for another time).
-        steps: Squarings; the first of the `2 ** steps` short steps is taken by the midpoint rule, so
-            that one squaring more makes the error a quarter.
+        steps: Squarings; the first of the `2 ** steps` short steps is taken by the midpoint rule,
+            so that one squaring more makes the error a quarter.
         padding: Displacement outside the grid: `border` or `zeros`.
 
     Returns:

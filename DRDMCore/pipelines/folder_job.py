@@ -14,9 +14,9 @@ from DRDMCore.imaging import Case
 from DRDMCore.pipelines import records
 from DRDMCore.pipelines.manifest import NAME
 from DRDMCore.pipelines.records import Failure, Unit
-from DRDMCore.sharding import Share
 from DRDMCore.progress import Callback, Event, tell
 from DRDMCore.recovery import StepInfo
+from DRDMCore.sharding import Share
 
 OnStep = Callable[[StepInfo], object]
 Make = Callable[[Unit, OnStep], Mapping[str, Any]]

@@ -40,8 +40,8 @@ from DRDMCore.pipelines.memory import bytes_needed, require_memory
 from DRDMCore.pipelines.records import Unit
 from DRDMCore.pipelines.sampling import Sample, see, voxels_seen
 from DRDMCore.pipelines.settings import SamplingSettings, resolved
-from DRDMCore.sharding import local_device, share_of
 from DRDMCore.progress import Callback
+from DRDMCore.sharding import local_device, share_of
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,7 @@ def vary_intensity(
     image: Tensor, settings: InputAugmentation, generators: Sequence[torch.Generator]
 ) -> Tensor:
     """Random floor, contrast, exponent, gain and offset per image, cut to [0, 1]; then noise."""
-    varied = [
-        _varied(each[None], settings, g) for each, g in zip(image, generators, strict=True)
-    ]
+    varied = [_varied(each[None], settings, g) for each, g in zip(image, generators, strict=True)]
     return torch.cat(varied)
 
 
@@ -134,15 +132,11 @@ def _shear(dimension: int, most: float, generator: torch.Generator) -> Tensor:
     )
 
 
-def _bend(
-    shape: Sequence[int], settings: InputAugmentation, generator: torch.Generator
-) -> Tensor:
+def _bend(shape: Sequence[int], settings: InputAugmentation, generator: torch.Generator) -> Tensor:
     """A displacement of a few cosines per axis, `(1, D, *shape)` voxels; the finer, the smaller."""
     dimension = len(shape)
     order = torch.arange(_BEND_TERMS, dtype=torch.float32)
-    total = sum(
-        order.reshape(-1, *[1] * axis).square() for axis in range(dimension)
-    )
+    total = sum(order.reshape(-1, *[1] * axis).square() for axis in range(dimension))
     assert isinstance(total, Tensor)
     weight = torch.where(total > 0, 1 / (1 + total), torch.zeros(()))
     weight = settings.bend * weight / weight.square().sum().sqrt()

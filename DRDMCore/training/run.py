@@ -22,7 +22,10 @@ from DRDMCore.training.settings_file import as_values, write_settings
 from DRDMCore.training.subjects import Split
 
 _FORMAT = 1
-_PARTS = {"format", "progress", "random", "settings", "split", "network", "average", "optimizer"}
+_PARTS = {
+    *("format", "progress", "random", "settings", "split", "processes"),
+    *("network", "average", "optimizer"),
+}
 _FREE = (
     *("steps", "epochs", "patience", "save_minutes", "validate_every", "recoveries", "card"),
     *("learning_rate", "muon_rate", "clip", "precision", "data"),
@@ -144,12 +147,14 @@ def save_checkpoint(path: Path, parts: dict[str, Any], progress: Progress) -> No
             raise OSError(str(error).splitlines()[0]) from error
 
 
-def load_checkpoint(path: Path, settings: TrainingSettings, split: Split) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, settings: TrainingSettings, split: Split, processes: int
+) -> dict[str, Any]:
     """Read a checkpoint and make sure that this run can go on from it.
 
     Raises:
         ModelError: If it is damaged or of another format.
-        InputError: If the settings or the data are others than its own.
+        InputError: If settings, data or number of processes are others than its own.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -166,6 +171,11 @@ def load_checkpoint(path: Path, settings: TrainingSettings, split: Split) -> dic
         raise InputError(
             f"{path.parent} was trained on other subjects than `data` holds now: give the same "
             "data, or another folder."
+        )
+    if state["processes"] != processes:
+        raise InputError(
+            f"{path.parent} was begun by {state['processes']} processes, which share a step, but "
+            f"there are {processes} now: start as many, or begin anew with --fresh."
         )
     return state
 

@@ -186,7 +186,7 @@ def _choices(settings: TrainingSettings) -> list[tuple[bool, str]]:
             f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(allowed))}.",
         ),
         (
-            settings.name.strip(". ") == "" or any(sign in settings.name for sign in '/\\:\0'),
+            settings.name.strip(". ") == "" or any(sign in settings.name for sign in "/\\:\0"),
             f"`name` must be a plain file name without ending, got {settings.name!r}: choose one.",
         ),
         (
@@ -215,8 +215,10 @@ def _amounts(settings: TrainingSettings) -> list[tuple[bool, str]]:
     held = settings.validation_share + settings.test_share
     return [
         *(
-            (values[name] is not None and not values[name] >= low,
-             f"`{name}` must be at least {low}, got {values[name]}.")
+            (
+                values[name] is not None and not values[name] >= low,
+                f"`{name}` must be at least {low}, got {values[name]}.",
+            )
             for name, low in _AT_LEAST.items()
         ),
         *(

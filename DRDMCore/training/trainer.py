@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from torch import nn
 
 from DRDMCore import __version__
 from DRDMCore.errors import Cancelled
+from DRDMCore.machine import processor
 from DRDMCore.models import Card, Model, load_model, save_model
 from DRDMCore.progress import Callback, Event, tell
 from DRDMCore.training.distribution import Workers, workers
@@ -109,7 +109,7 @@ class _Run:
         self.steps = settings.steps or (settings.epochs or 0) * self.epoch_steps
         self.learner, self.progress = Learner(settings, team), Progress()
         if folder.last.exists():
-            state = load_checkpoint(folder.last, settings, self.split)
+            state = load_checkpoint(folder.last, settings, self.split, team.share.world)
             self.progress = Progress(**state["progress"])
             self.learner.load_state(state, self.progress.step)
             restore_random(state)
@@ -205,6 +205,7 @@ class _Run:
             **self.learner.state(),
             "settings": as_values(self.settings),
             "split": self.split.names(),
+            "processes": self.team.share.world,
         }
 
 
@@ -245,7 +246,7 @@ def machine(team: Workers) -> str:
     if team.device.type == "cuda":
         what = torch.cuda.get_device_name(team.device)
     else:
-        what = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+        what = f"{processor()}, {torch.get_num_threads()} threads"
     return f"{team.share.world} x {what}" if team.share.world > 1 else what
 
 

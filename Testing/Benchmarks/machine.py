@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from DRDMCore.machine import processor
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "docs" / "results"
 
@@ -22,14 +24,6 @@ def facts(seed: str) -> list[str]:
         f"- git commit: {commit()}",
         f"- seed: {seed}",
     ]
-
-
-def processor() -> str:
-    """Model of the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def commit() -> str:

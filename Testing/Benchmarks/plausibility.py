@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from DRDMCore.atomic import write_text_whole
 from DRDMCore.errors import DRDMError, InputError
@@ -73,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     lines = page(_facts(arguments, population, results, seconds), numbers, real)
     write_text_whole(arguments.out, "\n".join(lines) + "\n")
     if arguments.json is not None:
-        _write_json(arguments.json, results, real)
+        _write_json(arguments.json, results, numbers, real)
     print("\n".join(lines))
     return 0
 
@@ -187,12 +188,19 @@ def _facts(
     ]
 
 
-def _write_json(path: Path, results: Results, real: RealShapes) -> None:
-    """The numbers of every sample and subject."""
+def _write_json(
+    path: Path, results: Results, numbers: dict[Setting, dict[str, Any]], real: RealShapes
+) -> None:
+    """The sums of the page, and the numbers of every sample and subject."""
     content = {
         "real": {"limit": real.limit, "unlikeness": real.unlikeness, "subjects": real.subjects},
         "settings": [
-            {**asdict(setting), "samples": records, "subjects": results.subjects[setting]}
+            {
+                **asdict(setting),
+                "summary": numbers[setting],
+                "samples": records,
+                "subjects": results.subjects[setting],
+            }
             for setting, records in results.samples.items()
         ],
     }

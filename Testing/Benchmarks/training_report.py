@@ -119,8 +119,8 @@ def report(runs: list[RunRecord], out: Path) -> None:
     lines = [
         "# Training runs",
         "",
-        "`python Testing/Benchmarks/training_report.py RUN ... --out FILE` writes this page from the",
-        "folders of the runs (`drdm train --out RUN`). Validation: subjects held out, averaged",
+        "`python Testing/Benchmarks/training_report.py RUN ... --out FILE` writes this page from",
+        "the folders of the runs (`drdm train --out RUN`). Validation: subjects held out, averaged",
         "weights; recoveries from level 48 in 8 passes.",
         "",
         *facts(seeds),

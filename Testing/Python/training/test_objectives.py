@@ -61,7 +61,9 @@ def test_folding_loss_sees_reflection(dimension):
     assert float(folding_loss(linear_map(mirror.tolist()))) == pytest.approx(3.0, abs=1e-4)
 
 
-@pytest.mark.parametrize(("shape", "strength"), [((7, 9), 1.0), ((6, 5, 7), 0.8), ((7, 9), 0.35), ((6, 5, 7), 0.25)])
+@pytest.mark.parametrize(
+    ("shape", "strength"), [((7, 9), 1.0), ((6, 5, 7), 0.8), ((7, 9), 0.35), ((6, 5, 7), 0.25)]
+)
 def test_folding_loss_and_gradient_are_those_of_the_formula(shape, strength):
     ddf = strength * torch.randn(2, len(shape), *shape, generator=seeded())
     ddf.requires_grad_()

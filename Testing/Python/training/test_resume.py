@@ -132,6 +132,14 @@ def test_other_settings_are_refused_by_name(tiny, tmp_path):
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["settings"]["batch"] == 2
 
 
+def test_another_number_of_processes_is_refused(tiny, tmp_path):
+    train(tiny(), tmp_path)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    torch.save({**state, "processes": 2}, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match=r"begun by 2 processes.*there are 1 now.*--fresh"):
+        train(tiny(), tmp_path)
+
+
 def test_other_data_are_refused(tiny, tmp_path):
     for folder, names in (("a", "xyz"), ("b", "xyw")):
         for seed, name in enumerate(names):
