@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from DRDMCore.models import load_model, sha256_of
-from DRDMCore.training.settings import read_settings
+from DRDMCore.training.settings_file import read_settings
 
 RESOURCES = Path(__file__).resolve().parents[2] / "Resources"
 MODELS = sorted((RESOURCES / "Models").glob("*.safetensors"))
