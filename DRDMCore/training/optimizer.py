@@ -2,7 +2,7 @@
 
 Muon makes the update of a weight matrix orthogonal, so that every direction learns at the same
 pace. On our networks it learns several times as much in the same number of steps
-(docs/results/training-hippocampus.md). torch's takes matrices only; a convolution's weights are
+(docs/results/training-runs.md). torch's takes matrices only; a convolution's weights are
 one, `(out, in * kernel)`, and get a view of that shape.
 """
 

@@ -64,11 +64,11 @@ CASES = (
         True,
     ),
     RealCase(
-        "chest CT, phantom model",
-        "lung_ct/images/lctsc0.nii.gz",
-        "lung_ct/labels/lctsc0.nii.gz",
-        "phantom-torso-3d",
-        20,
+        "chest CT",
+        "lung_ct/images/lctsc5.nii.gz",  # the model has not seen it
+        "lung_ct/labels/lctsc5.nii.gz",
+        "lung-ct-3d",
+        None,
         True,
     ),
     RealCase(

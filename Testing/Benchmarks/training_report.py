@@ -21,7 +21,7 @@ from DRDMCore.models import load_model
 from DRDMCore.training.validation import LEVELS
 
 _SIZE, _MARGIN = (900, 360), (60, 20, 20, 45)  # left, top, right, bottom
-_COLOURS = ("#1b6ca8", "#d1495b", "#2e933c", "#8d6a9f", "#e08e1b", "#444444")
+_COLOURS = ("#1b6ca8", "#d1495b", "#2e933c", "#8d6a9f", "#e08e1b", "#444444", "#00a6a6")
 
 
 @dataclass(frozen=True)
