@@ -82,6 +82,14 @@ class _Util:
 app, util, modules = _App(), _Util(), types.SimpleNamespace()
 """
 
+NOT_INSTALLED = """\
+import pathlib
+import sys
+
+# An editable installation puts the checkout on the path: here the script has to find it.
+sys.path[:] = [each for each in sys.path if not (pathlib.Path(each) / "DRDMExtension").is_dir()]
+"""
+
 BLOCKED = "raise ModuleNotFoundError(f'No module named {__name__!r}', name=__name__)\n"
 
 
@@ -92,6 +100,7 @@ def folder(tmp_path) -> Path:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "slicer.py").write_text(STAND_IN, encoding="utf-8")
     (tmp_path / "app" / "run_as_slicer.py").write_text(RUN_AS_SLICER, encoding="utf-8")
+    (tmp_path / "app" / "sitecustomize.py").write_text(NOT_INSTALLED, encoding="utf-8")
     (tmp_path / "missing").mkdir()
     return tmp_path
 

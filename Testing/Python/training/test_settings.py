@@ -136,7 +136,9 @@ def test_every_setting_is_written_and_read_back(good, tmp_path):
     path = tmp_path / "again.yaml"
     write_settings(read, path)
     assert read_settings(path) == read
-    assert set(yaml.safe_load(path.read_text())) == set(TrainingSettings.__dataclass_fields__)
+    assert set(yaml.safe_load(path.read_text(encoding="utf-8"))) == set(
+        TrainingSettings.__dataclass_fields__
+    )
 
 
 def test_presets_are_those_of_the_bundled_models():
