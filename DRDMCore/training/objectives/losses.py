@@ -73,8 +73,3 @@ def roughness_loss(ddf_fraction: Tensor) -> Tensor:
     axes = range(2, ddf_fraction.ndim)
     slopes = [torch.diff(ddf_fraction, dim=axis).abs() - 1e-4 for axis in axes]
     return torch.stack([slope.relu().mean() for slope in slopes]).mean()
-
-
-def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean of `values * weight`; `weight` `(B, 1, *S)` is broadcast over the channels."""
-    return (values * weight).mean()
