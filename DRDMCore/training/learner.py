@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from DRDMCore.errors import InputError
+from DRDMCore.models import Model
 from DRDMCore.training.distribution import Workers
 from DRDMCore.training.draws import draw_step
 from DRDMCore.training.objectives import Objective, new_objective
@@ -18,6 +19,9 @@ from DRDMCore.training.optimizer import Optimizer
 from DRDMCore.training.settings import TrainingSettings
 from DRDMCore.training.subjects import Subject
 from DRDMCore.training.validation import validate
+
+_BUILDS = ("kind", "dimension", "widths", "levels")
+"""What of an architecture the weights depend on."""
 
 _AVERAGE_FROM = 10.0
 """The average follows quickly at first: its decay rises from 0 to `ema` like n / (n + 10)."""
@@ -42,6 +46,28 @@ class Learner:
         self.optimizer = Optimizer(self.objective.network, settings)
         self._together = team.together(self.objective)
         self.done: int | None = 0
+
+    def begin_from(self, model: Model) -> str:
+        """Begin with the weights of a model instead of random ones.
+
+        Returns:
+            Its name and SHA-256.
+
+        Raises:
+            InputError: If its network is another one than that of the settings.
+        """
+        theirs, ours = dict(model.architecture), dict(self.objective.architecture())
+        differing = [key for key in _BUILDS if theirs.get(key) != ours.get(key)]
+        if model.step is None or differing:
+            wanted = {key: ours.get(key) for key in differing}
+            raise InputError(
+                f"`begin_from` must name a model with the network of the settings ({wanted}), got "
+                f"{model.card.name} with { {key: theirs.get(key) for key in differing} }: "
+                "name another model, or change the settings."
+            )
+        for network in (self.objective.network, self.average.network):
+            network.load_state_dict(model.step.network.state_dict())
+        return f"{model.card.name} {model.sha256}"
 
     def learn(self, subjects: Sequence[Subject], step: int, steps: int) -> dict[str, float]:
         """One optimisation step.

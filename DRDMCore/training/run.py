@@ -44,6 +44,7 @@ class Progress:
         best_step: Its step.
         stale: Validations since then.
         history: What every validation found.
+        began_from: Name and SHA-256 of the model whose weights the run began with.
     """
 
     step: int = 0
@@ -52,6 +53,7 @@ class Progress:
     best_step: int = 0
     stale: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    began_from: str = ""
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ class TrainingSettings:
     Attributes:
         name: Name of the model.
         data: A folder of images, one image, a `.txt` list of files, or `phantom:KIND`.
+        begin_from: Name or file of a model whose weights a new run begins with; `None`: random.
         grid: How images come to the network's grid.
         shape: Spatial shape of training images; smaller ones are padded, larger ones cut at random.
         objective: `velocity` (half-resolution network, any number of steps) or `published` (the
@@ -153,6 +154,7 @@ class TrainingSettings:
     subjects: int = 128
     gain: float = 2.0
     seed: int = 0
+    begin_from: str | None = None
     precision: str = "bf16"
     augmentation: InputAugmentation = dataclasses.field(default_factory=InputAugmentation)
     card: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -114,6 +114,8 @@ class _Run:
             self.learner.load_state(state, self.progress.step)
             restore_random(state)
             tell(progress, Event("note", f"going on after step {self.progress.step}"))
+        elif settings.begin_from:
+            self.progress.began_from = self.learner.begin_from(load_model(settings.begin_from))
         if team.first:
             folder.record(settings, self.split)
         self._log: RunLog | None = None
@@ -225,6 +227,7 @@ def card_of(settings: TrainingSettings, progress: Progress, split: Split, team: 
         "batch": settings.batch * team.share.world,
         "shape": list(settings.shape),
         "seed": settings.seed,
+        "began_from": progress.began_from,
         "subjects": {part: len(names) for part, names in split.names().items()},
         "machine": machine(team),
         "torch": str(torch.__version__),

@@ -99,6 +99,24 @@ def test_the_model_is_the_best_of_the_validations(tiny, tmp_path):
     assert checkpoint["progress"]["best"] < min(losses)
 
 
+def test_a_run_begins_with_the_weights_of_a_model(tiny, tmp_path):
+    first = train(tiny(), tmp_path / "first")
+    settings = tiny(begin_from=str(first.path), steps=1, learning_rate=1e-12, muon_rate=1e-12)
+    model = train(settings, tmp_path / "second")
+    new = model.step.network.state_dict()
+    for name, weight in first.step.network.state_dict().items():
+        torch.testing.assert_close(new[name], weight, rtol=1e-5, atol=1e-7)
+    assert model.card.training["began_from"] == f"tiny {first.sha256}"
+    again = train(settings, tmp_path / "second")  # recorded, so also when the run goes on
+    assert again.card.training["began_from"] == f"tiny {first.sha256}"
+
+
+def test_a_run_does_not_begin_with_another_network(tiny, tmp_path):
+    first = train(tiny(steps=1), tmp_path / "first")
+    with pytest.raises(InputError, match=r"`begin_from` must name.*'widths': \[8, 24\].*\[8, 16\]"):
+        train(tiny(begin_from=str(first.path), widths=(8, 24)), tmp_path / "second")
+
+
 def test_patience_ends_a_run_once_and_for_all(tiny, tmp_path):
     settings = tiny(steps=40, learning_rate=0.3, optimizer="adamw", ema=0.0, warmup=0.0, patience=2)
     for _ in range(2):  # the same command again does nothing
