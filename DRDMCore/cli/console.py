@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import contextlib
 import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -142,6 +144,19 @@ def console(arguments: argparse.Namespace) -> Iterator[Console]:
         shown.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_with_stdin() -> None:
+    """Stop as at Ctrl-C when stdin is closed: by a program that started this one, or has died."""
+
+    def wait() -> None:
+        # Not `sys.stdin`, whose lock a waiting thread would still hold when the program ends.
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        _thread.interrupt_main()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextlib.contextmanager

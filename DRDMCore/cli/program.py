@@ -17,6 +17,7 @@ from DRDMCore.errors import Cancelled, DRDMError
 COMMANDS = (
     "generate",
     "replay",
+    "export",
     "augment",
     "synthesize",
     "train",
@@ -25,6 +26,7 @@ COMMANDS = (
     "phantom",
     "measure",
     "demo",
+    "serve",
 )
 
 _DESCRIPTION = """\

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from DRDMCore.cli.console import Console, console
+from DRDMCore.cli.console import Console, console, stop_with_stdin
 from DRDMCore.cli.options import (
     Commands,
     add_command,
@@ -79,6 +79,11 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="begin anew, in place of the run that is there"
     )
+    parser.add_argument(
+        "--stop-with-stdin",
+        action="store_true",
+        help="stop as at Ctrl-C when stdin is closed, for programs that start this one",
+    )
     add_device_option(parser)
     add_output_options(parser)
     parser.set_defaults(run=run, refuse=parser.error)
@@ -95,6 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not first:  # one process speaks for all; every one of them can be stopped
         arguments.json, arguments.quiet = False, True
     with console(arguments) as shown:
+        if arguments.stop_with_stdin:
+            stop_with_stdin()
         job = _job(arguments, shown)
         device = check_device(local_device(job.device))
         for note in job.notes:

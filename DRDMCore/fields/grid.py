@@ -55,19 +55,29 @@ def sample(
     Raises:
         ValueError: If `mode` or `padding` is unknown or not to be had in 3D.
     """
-    require_choice("mode", mode, tuple(_TORCH_MODES))
-    if mode == "bicubic" and image.ndim != 4:
-        raise ValueError("`mode` 'bicubic' works in 2D only: use 'cubic' (B-spline) in 3D.")
-    require_choice("padding", padding, PADDINGS)
-    batch = max(image.shape[0], coordinates.shape[0])
-    lookup = _normalised(coordinates, image.shape[2:]).to(image.dtype)
-    return F.grid_sample(
-        image.expand(batch, *image.shape[1:]),
-        lookup.expand(batch, *lookup.shape[1:]),
-        mode=_TORCH_MODES[mode],
-        padding_mode=padding,
-        align_corners=True,
-    )
+    along = list(coordinates.unbind(1))
+    return _read(image, along, mode, padding)
+
+
+def sample_displaced(
+    image: Tensor, ddf: Tensor, *, mode: str = "linear", padding: str = "border"
+) -> Tensor:
+    """`sample` at `x + ddf(x)`, the same to the bit; no grid of coordinates is made.
+
+    Args:
+        image: `(B, C, *S)`.
+        ddf: `(B, D, *S)` displacement, voxels.
+        mode: As in `sample`.
+        padding: One of `PADDINGS`.
+
+    Returns:
+        `(B, C, *S)`, in the dtype of `image`.
+    """
+    along = []
+    for axis, side in enumerate(ddf.shape[2:]):
+        index = torch.arange(side, device=ddf.device, dtype=ddf.dtype)
+        along.append(index.reshape(-1, *[1] * (ddf.ndim - 3 - axis)) + ddf[:, axis])
+    return _read(image, along, mode, padding)
 
 
 def self_composed(ddf: Tensor, times: int, *, padding: str = "border") -> Tensor:
@@ -90,15 +100,55 @@ def self_composed(ddf: Tensor, times: int, *, padding: str = "border") -> Tensor
     field = (2 * ddf / last).flip(1)
     for _ in range(times):
         lookup = torch.movedim(base + field, 1, -1)
-        field = field + F.grid_sample(field, lookup, padding_mode=padding, align_corners=True)
+        field = field + _grid_sample(field, lookup, "bilinear", padding)
     return field.flip(1) * last / 2
 
 
-def _normalised(coordinates: Tensor, shape: Sequence[int]) -> Tensor:
-    """Torch's `(B, *R, D)` sampling grid: last axis reversed, exact voxels at -1 .. 1."""
+def _read(image: Tensor, along: Sequence[Tensor], mode: str, padding: str) -> Tensor:
+    """Read an image at voxel coordinates, given as one `(B, *R)` tensor per axis."""
+    require_choice("mode", mode, tuple(_TORCH_MODES))
+    if mode == "bicubic" and image.ndim != 4:
+        raise ValueError("`mode` 'bicubic' works in 2D only: use 'cubic' (B-spline) in 3D.")
+    require_choice("padding", padding, PADDINGS)
     # This order of rounding is the published program's; another one moves its outputs by 2e-4.
-    scaled = [2 * coordinates[:, axis] / max(side - 1, 1) - 1 for axis, side in enumerate(shape)]
-    return torch.stack(scaled[::-1], dim=-1)
+    sides = image.shape[2:]
+    scaled = [2 * at / max(side - 1, 1) - 1 for at, side in zip(along, sides, strict=True)]
+    # Torch's order of axes; stacked in front, which is three plain copies, and seen from behind.
+    lookup = torch.movedim(torch.stack(scaled[::-1], dim=1), 1, -1).to(image.dtype)
+    batch = max(image.shape[0], lookup.shape[0])
+    image = image.expand(batch, *image.shape[1:])
+    lookup = lookup.expand(batch, *lookup.shape[1:])
+    return _grid_sample(image, lookup, _TORCH_MODES[mode], padding)
+
+
+def _grid_sample(image: Tensor, lookup: Tensor, mode: str, padding: str) -> Tensor:
+    """Torch's `grid_sample`, exact voxels at -1 .. 1.
+
+    On a CPU in 3D torch gives each sample of a batch to one thread: a single sample is read in as
+    many parts as there are threads, which changes no bit.
+    """
+    parts = _parts(image, lookup)
+    if parts > 1:
+        shape = lookup.shape[1:-1]
+        lookup = lookup.reshape(parts, -1, *[1] * (len(shape) - 1), len(shape))
+        image = image.expand(parts, *image.shape[1:])
+    read = F.grid_sample(image, lookup, mode=mode, padding_mode=padding, align_corners=True)
+    if parts > 1:
+        read = torch.movedim(read, 0, 1).reshape(1, -1, *shape)
+    return read
+
+
+def _parts(image: Tensor, lookup: Tensor) -> int:
+    """In how many equal parts a lookup is read."""
+    plain = image.device.type == "cpu" and image.ndim == 5 and len(lookup) == 1
+    voxels = lookup.shape[1:-1].numel()
+    if not plain or voxels < _FEWEST_IN_PARTS or image.requires_grad or lookup.requires_grad:
+        return 1
+    return max(n for n in range(1, torch.get_num_threads() + 1) if voxels % n == 0)
+
+
+_FEWEST_IN_PARTS = 2**13
+"""Fewer voxels than this are read by one thread: the others would cost more than they do."""
 
 
 def resampling_matrix(

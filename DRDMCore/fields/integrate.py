@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from DRDMCore.checks import require_choice, require_field
-from DRDMCore.fields.grid import Box, cut, identity_coordinates, sample, self_composed
+from DRDMCore.fields.grid import (
+    Box,
+    cut,
+    identity_coordinates,
+    sample,
+    sample_displaced,
+    self_composed,
+)
 
 
 def integrate(
@@ -69,8 +76,7 @@ def exp_svf(svf: Tensor, *, steps: int = 6, padding: str = "border") -> Tensor:
     """
     require_field("svf", svf)
     short = svf / 2**steps
-    identity = identity_coordinates(svf.shape[2:], device=svf.device, dtype=svf.dtype)
-    first = sample(short, identity + short / 2, padding=padding)
+    first = sample_displaced(short, short / 2, padding=padding)
     return self_composed(first, steps, padding=padding)
 
 
@@ -91,7 +97,7 @@ def _squaring(svf: Tensor, count: int, box: Box, padding: str) -> Tensor:
         if count & 1:
             moved = moved + sample(power, here + moved, padding=padding)
         count >>= 1
-        power = power + sample(power, identity + power, padding=padding)
+        power = power + sample_displaced(power, power, padding=padding)
     for _ in range(count):
         moved = moved + sample(power, here + moved, padding=padding)
     return moved

@@ -12,6 +12,8 @@ from DRDMCore.checks import require_field
 
 _SLAB = 8
 """Cells of the first axis that are looked at together when folds are searched."""
+_SLAB_VOXELS = 2**16
+"""Voxels that are looked at together when pairs are searched."""
 
 
 def jacobian_determinant(ddf: Tensor) -> Tensor:
@@ -115,13 +117,18 @@ def motion_separability(ddf: Tensor, distance: int) -> Tensor:
 
 def _separability_along(ddf: Tensor, axis: int, distance: int) -> Tensor:
     """Pairs that lie exactly `distance` apart along `axis` and at most that along the others."""
-    window = [1 if a == axis else 2 * distance + 1 for a in range(ddf.ndim - 2)]
-    highest, lowest = _window_maximum(ddf, window), -_window_maximum(-ddf, window)
-    side = ddf.shape[2 + axis]
-    here = ddf.narrow(2 + axis, 0, side - distance)
-    above = highest.narrow(2 + axis, distance, side - distance) - here
-    below = here - lowest.narrow(2 + axis, distance, side - distance)
-    return torch.maximum(above, below).flatten(1).amax(1)
+    # Slab by slab along the axis, as folds are searched: a slab stays in the processor's cache.
+    ddf = torch.movedim(ddf, 2 + axis, 2).contiguous()
+    window = [1] + [2 * distance + 1] * (ddf.ndim - 3)
+    worst = torch.zeros(len(ddf), device=ddf.device, dtype=ddf.dtype)
+    slab = max(_SLAB_VOXELS // ddf.shape[3:].numel(), 1)
+    for low in range(0, ddf.shape[2] - distance, slab):
+        high = min(low + slab, ddf.shape[2] - distance)
+        here, there = ddf[:, :, low:high], ddf[:, :, low + distance : high + distance]
+        above = _window_maximum(there, window) - here
+        below = here + _window_maximum(-there, window)
+        worst = torch.maximum(worst, torch.maximum(above, below).flatten(1).amax(1))
+    return worst
 
 
 def _window_maximum(image: Tensor, window: list[int]) -> Tensor:

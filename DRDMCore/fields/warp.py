@@ -7,7 +7,7 @@ from torch import Tensor
 
 from DRDMCore.checks import require_choice, require_field_for_image
 from DRDMCore.fields.bspline import sample_cubic
-from DRDMCore.fields.grid import PADDINGS, identity_coordinates, sample
+from DRDMCore.fields.grid import PADDINGS, identity_coordinates, sample, sample_displaced
 
 IMAGE_MODES = ("linear", "nearest", "cubic", "bicubic")
 LABEL_MODES = ("nearest", "linear")
@@ -32,10 +32,9 @@ def warp(image: Tensor, ddf: Tensor, *, mode: str = "linear", padding: str = "bo
     require_field_for_image(image, ddf)
     require_choice("mode", mode, IMAGE_MODES)
     require_choice("padding", padding, ("border", "zeros") if mode == "cubic" else PADDINGS)
-    coordinates = displaced_coordinates(ddf)
     if mode == "cubic":
-        return sample_cubic(image, coordinates, padding=padding)
-    return sample(image, coordinates, mode=mode, padding=padding)
+        return sample_cubic(image, displaced_coordinates(ddf), padding=padding)
+    return sample_displaced(image, ddf, mode=mode, padding=padding)
 
 
 def warp_labels(

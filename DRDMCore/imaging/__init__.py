@@ -38,7 +38,7 @@ from DRDMCore.imaging.geometry import (
     vectors_mm_lps_to_voxel,
     vectors_voxel_to_mm_lps,
 )
-from DRDMCore.imaging.model_grid import GridPolicy, ModelView, to_model_grid
+from DRDMCore.imaging.model_grid import GridPolicy, ModelView, model_shape, to_model_grid
 from DRDMCore.imaging.phantoms import PHANTOMS, phantom
 from DRDMCore.imaging.volume import Volume
 
@@ -62,6 +62,7 @@ __all__ = [
     "geometry_of",
     "list_cases",
     "list_images",
+    "model_shape",
     "patient_number",
     "phantom",
     "read_field",

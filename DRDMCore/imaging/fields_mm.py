@@ -7,6 +7,7 @@ Always LPS and in the resampling direction, output point to input point (docs/co
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
 import shutil
@@ -78,12 +79,13 @@ def field_transform(field: DisplacementField) -> sitk.DisplacementFieldTransform
     return sitk.DisplacementFieldTransform(sitk.Cast(field_to_sitk(field), sitk.sitkVectorFloat64))
 
 
-def write_field(field: DisplacementField, path: Path | str) -> None:
+def write_field(field: DisplacementField, path: Path | str, *, compress: bool = True) -> None:
     """Write a field, whole or not at all; its name chooses the format.
 
     `.nrrd` (as 3D Slicer writes it), `.mha`, `.h5` and `.tfm` (an ITK transform) hold LPS.
     `.nii` and `.nii.gz` hold RAS with intent 1006 in 3D, which ITK, ANTs and Slicer hand over as
-    LPS; in 2D, where ITK misreads that, LPS with intent 1007.
+    LPS; in 2D, where ITK misreads that, LPS with intent 1007. `compress=False` leaves `.nrrd`
+    plain, which is quicker.
 
     Raises:
         InputError: If the ending is none of these, or cannot hold this grid.
@@ -91,12 +93,14 @@ def write_field(field: DisplacementField, path: Path | str) -> None:
     """
     path = Path(path)
     require_format_for_grid(path.name, field.geometry)
-    for ending, write in _WRITERS.items():
+    writers: dict[str, Callable[[DisplacementField, Path], None]]
+    writers = {".nrrd": functools.partial(_write_nrrd, compress=compress), **_WRITERS}
+    for ending, write in writers.items():
         if path.name.lower().endswith(ending):
             write(field, path)
             return
     raise InputError(
-        f"The name of a field file must end with one of {', '.join(_WRITERS)}, got {path}: "
+        f"The name of a field file must end with one of {', '.join(writers)}, got {path}: "
         "choose one of these formats."
     )
 
@@ -137,12 +141,12 @@ def read_field(path: Path | str) -> DisplacementField:
     return DisplacementField(vectors.astype(np.float32), geometry)
 
 
-def _write_nrrd(field: DisplacementField, path: Path) -> None:
+def _write_nrrd(field: DisplacementField, path: Path, *, compress: bool) -> None:
     """NRRD with the keys by which Slicer knows a resampling field."""
     image = field_to_sitk(field)
     for key, text in _NRRD_KEYS.items():
         image.SetMetaData(key, text)
-    write_itk(image, path)
+    write_itk(image, path, compress=compress)
 
 
 def _write_mha(field: DisplacementField, path: Path) -> None:
@@ -196,7 +200,6 @@ def _require_whole_text(field: DisplacementField, path: Path) -> None:
 
 
 _WRITERS: dict[str, Callable[[DisplacementField, Path], None]] = {
-    ".nrrd": _write_nrrd,
     ".h5": _write_transform,
     ".tfm": _write_transform,
     ".mha": _write_mha,

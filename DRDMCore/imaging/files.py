@@ -73,11 +73,11 @@ def read_labels(path: Path | str) -> Volume:
     return Volume(array, geometry, kind="labels", label_names=names, source=path)
 
 
-def write_volume(volume: Volume, path: Path | str) -> None:
+def write_volume(volume: Volume, path: Path | str, *, compress: bool = True) -> None:
     """Write an image or labels, whole or not at all, with its pixel type and geometry.
 
     The name chooses the format: `.nii.gz`, `.nii`, `.nrrd`, `.mha`; labels also `.seg.nrrd`, with
-    the names of the segments.
+    the names of the segments. `compress=False` leaves `.nrrd` plain, which is quicker.
 
     Raises:
         InputError: If the ending is none of these.
@@ -93,7 +93,7 @@ def write_volume(volume: Volume, path: Path | str) -> None:
     image = to_sitk(volume)
     if volume.kind == "labels" and name.endswith(".seg.nrrd"):
         describe_segments(image, volume.label_names, volume.label_values)
-    write_itk(image, path)
+    write_itk(image, path, compress=compress)
 
 
 def to_sitk(volume: Volume) -> sitk.Image:

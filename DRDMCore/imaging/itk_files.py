@@ -85,22 +85,29 @@ def unreadable(path: Path, error: Exception) -> InputError:
     )
 
 
-def write_itk(image: sitk.Image, path: Path, finish: Callable[[Path], None] | None = None) -> None:
+def write_itk(
+    image: sitk.Image,
+    path: Path,
+    finish: Callable[[Path], None] | None = None,
+    *,
+    compress: bool = True,
+) -> None:
     """Write an image, whole or not at all.
 
     Args:
         image: What to write.
         path: Its name chooses the format.
         finish: Told the temporary file before it gets its name, to patch it.
+        compress: Whether `.nrrd` is compressed, which takes most of the time; `.gz` always is.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    compress = path.name.lower().endswith((".gz", ".nrrd"))
+    packed = path.name.lower().endswith((".gz", ".nrrd") if compress else ".gz")
     with written_whole(path) as temporary:
         try:
             with quiet_itk():
-                sitk.WriteImage(image, str(temporary), useCompression=compress)
+                sitk.WriteImage(image, str(temporary), useCompression=packed)
         except RuntimeError as error:
             raise OSError(str(error).strip().splitlines()[-1]) from error
         _require_whole(temporary)

@@ -167,14 +167,9 @@ def to_model_grid(
         InputError: If a 3D model meets a 2D image or a single slice, or there is no such axis.
         ValueError: If `volume` holds labels.
     """
-    if volume.kind != "image":
-        raise ValueError("`volume` must be an image, got labels.")
-    _require_fitting_axes(volume, policy, slice_axis)
     geometry = volume.geometry
-    stacked = policy.dimension < geometry.dimension
-    axis = _slice_axis(geometry, slice_axis) if stacked else None
+    axis, shape, note = _planned(volume, policy, slice_axis)
     spatial = [a for a in range(geometry.dimension) if a != axis]
-    shape, note = _model_shape(geometry, spatial, policy)
     target = resampled_geometry(geometry, shape)
     array = _resampled(volume, target)
     samples = array[None] if axis is None else np.moveaxis(array, axis, 0)
@@ -186,6 +181,32 @@ def to_model_grid(
         source_geometry=geometry,
         note=note,
     )
+
+
+def model_shape(
+    volume: Volume, policy: GridPolicy, *, slice_axis: int | None = None
+) -> tuple[int, ...]:
+    """Shape `(N, 1, *S)` of the image that `to_model_grid` would make, without making it.
+
+    Args and errors: as `to_model_grid`.
+    """
+    axis, shape, _ = _planned(volume, policy, slice_axis)
+    samples = 1 if axis is None else shape[axis]
+    return (samples, 1, *(count for a, count in enumerate(shape) if a != axis))
+
+
+def _planned(
+    volume: Volume, policy: GridPolicy, slice_axis: int | None
+) -> tuple[int | None, tuple[int, ...], str]:
+    """Axis across the slices, voxels per array axis on the model grid, and what was coarsened."""
+    if volume.kind != "image":
+        raise ValueError("`volume` must be an image, got labels.")
+    _require_fitting_axes(volume, policy, slice_axis)
+    geometry = volume.geometry
+    stacked = policy.dimension < geometry.dimension
+    axis = _slice_axis(geometry, slice_axis) if stacked else None
+    spatial = [a for a in range(geometry.dimension) if a != axis]
+    return axis, *_model_shape(geometry, spatial, policy)
 
 
 def _policy_rules(policy: GridPolicy) -> list[tuple[bool, str]]:

@@ -1,18 +1,22 @@
 """Models: records, files, and the import of published weights."""
 
-from DRDMCore.models.files import (
+from DRDMCore.model_header import (
     FORMAT,
-    find_model,
     list_models,
-    load_model,
     model_folders,
-    save_model,
-    sha256_of,
+    read_header,
     user_model_folder,
 )
+from DRDMCore.models.files import find_model, load_model, save_model, sha256_of
 from DRDMCore.models.model import RANDOM_FIELD, Card, Model, random_field_model
 from DRDMCore.models.published import import_published, published_recovery
-from DRDMCore.models.published_config import PublishedConfig, model_of, read_config, weights_of
+from DRDMCore.models.published_config import (
+    PublishedConfig,
+    configured_model,
+    model_of,
+    read_config,
+    weights_of,
+)
 
 __all__ = [
     "FORMAT",
@@ -20,6 +24,7 @@ __all__ = [
     "Card",
     "Model",
     "PublishedConfig",
+    "configured_model",
     "find_model",
     "import_published",
     "list_models",
@@ -29,6 +34,7 @@ __all__ = [
     "published_recovery",
     "random_field_model",
     "read_config",
+    "read_header",
     "save_model",
     "sha256_of",
     "user_model_folder",

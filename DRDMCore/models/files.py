@@ -22,33 +22,10 @@ from DRDMCore.atomic import written_whole
 from DRDMCore.errors import ModelError
 from DRDMCore.fields import RandomFieldSettings
 from DRDMCore.imaging import GridPolicy
+from DRDMCore.model_header import FORMAT, list_models, read_header
 from DRDMCore.models.model import RANDOM_FIELD, Card, Model
 from DRDMCore.models.network import build_step, fill
 from DRDMCore.recovery import RecoverySettings
-
-FORMAT = 1
-
-
-def model_folders() -> list[Path]:
-    """Where models are looked for by name: installed, source checkout, the user's own."""
-    package = Path(__file__).parents[1]
-    folders = [package / "resources" / "Models", package.parent / "Resources" / "Models"]
-    return [folder for folder in [*folders, user_model_folder()] if folder.is_dir()]
-
-
-def user_model_folder() -> Path:
-    """The user's own model folder: the environment variable DRDM_MODELS, or `~/.drdm/models`."""
-    own = os.environ.get("DRDM_MODELS")
-    return Path(own) if own else Path.home() / ".drdm" / "models"
-
-
-def list_models() -> list[Path]:
-    """Model files in the model folders, by name; the first of a name wins."""
-    found: dict[str, Path] = {}
-    for folder in model_folders():
-        for path in sorted(folder.glob("*.safetensors")):
-            found.setdefault(path.stem, path)
-    return [found[name] for name in sorted(found)]
 
 
 def find_model(name: str | Path) -> Path:
@@ -135,26 +112,15 @@ def sha256_of(path: Path) -> str:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors of a model file."""
+    header = read_header(path)
     try:
         with safe_open(str(path), framework="pt") as file:
-            text = (file.metadata() or {}).get("drdm")
             # `clone`: the tensors must not depend on the file staying as it is.
             weights = {key: file.get_tensor(key).clone() for key in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
             f"{path} is not a whole `.safetensors` file ({error}): get it again."
         ) from error
-    if text is None:
-        raise ModelError(
-            f"{path} is a `.safetensors` file, but no DRDM model (its header has no card): give a "
-            "model made by `drdm train` or `drdm import-weights`."
-        )
-    try:
-        header = json.loads(text)
-    except ValueError as error:
-        raise ModelError(f"{path} has an unreadable card: get the file again.") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ModelError(f"{path} must have format {FORMAT}: it is damaged, or update DRDM.")
     return header, weights
 
 

@@ -136,7 +136,15 @@ def model_of(config: PublishedConfig, root: Path | str) -> Model:
     Raises:
         ModelError: If the weights are missing, no such checkpoint, or do not fit the configuration.
     """
-    path = weights_of(config, root)
+    return configured_model(config, weights_of(config, root))
+
+
+def configured_model(config: PublishedConfig, path: Path) -> Model:
+    """Published weights of any name as a model that works as a configuration says, on the CPU.
+
+    Raises:
+        ModelError: If the weights are missing, no such checkpoint, or do not fit the configuration.
+    """
     model = import_published(path, name=path.stem, side=config.img_size)
     for key, wanted, has in (
         ("ndims", config.ndims, model.grid.dimension),

@@ -16,7 +16,6 @@ from DRDMCore.imaging import (
     Case,
     DisplacementField,
     Volume,
-    apply_field,
     read_image,
     read_labels,
     require_format_for_grid,
@@ -39,6 +38,7 @@ from DRDMCore.pipelines.augment_plan import (
 from DRDMCore.pipelines.folder_job import FolderJob, Make, OnStep, Open, plan, run_folder_job
 from DRDMCore.pipelines.memory import bytes_needed, require_memory
 from DRDMCore.pipelines.mirroring import drawn_axes, mirrored
+from DRDMCore.pipelines.moving import pulled
 from DRDMCore.pipelines.published_config import describe_ignored, sampling_of, schedule_of
 from DRDMCore.pipelines.records import Unit
 from DRDMCore.pipelines.sampling import Sample, Subject, draw_samples, see, voxels_seen
@@ -125,17 +125,6 @@ def published_job(
             "notes": (*describe_ignored(config), *notes),
             **more,
         }
-    )
-
-
-def pulled(volume: Volume, moving: DisplacementField, settings: SamplingSettings) -> Volume:
-    """An image or labels pulled through a field as the settings say."""
-    return apply_field(
-        volume,
-        moving,
-        interpolation=settings.interpolation,  # type: ignore[arg-type]
-        label_interpolation=settings.label_interpolation,  # type: ignore[arg-type]
-        padding=settings.padding,  # type: ignore[arg-type]
     )
 
 

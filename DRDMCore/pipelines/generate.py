@@ -59,7 +59,7 @@ class GenerateJob:
         image: File, or folder of a DICOM series.
         out: Folder for the results.
         labels: Label file on the same grid, if any.
-        model: Name or path; `none` for the random field alone.
+        model: Name, path, or the model itself; `none` for the random field alone.
         count: Samples wanted.
         seed: Seed of the first sample; a new one by default, recorded in the manifest.
         sampling: How samples are made.
@@ -68,12 +68,14 @@ class GenerateJob:
         image_format: One of `IMAGE_FORMATS`.
         resample_labels_to_image: Bring labels of another grid to the image's.
         report: Write `report.html`.
+        fields_only: Write fields, uncompressed, and no images, labels or report: for a program
+            that reads them at once.
     """
 
     image: Path
     out: Path
     labels: Path | None = None
-    model: str = RANDOM_FIELD
+    model: str | Model = RANDOM_FIELD
     count: int = 4
     seed: int | None = None
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
@@ -82,6 +84,7 @@ class GenerateJob:
     image_format: str = ".nii.gz"
     resample_labels_to_image: bool = False
     report: bool = True
+    fields_only: bool = False
 
 
 def generate(job: GenerateJob, progress: Callback | None = None) -> dict[str, Any]:
@@ -103,7 +106,8 @@ def generate(job: GenerateJob, progress: Callback | None = None) -> dict[str, An
     require_writable(job.out)
     model, subject, settings = prepare(job)
     seed = job.seed if job.seed is not None else _known_seed(job.out)
-    formats = {"image": job.image_format, "field": job.field_format}
+    image_format = None if job.fields_only else job.image_format
+    formats = {"image": image_format, "field": job.field_format}
     asked = {"count": job.count, "seed": seed, "formats": formats}
     manifest = describe_job("generate", model, subject, settings, **asked)
     manifest["versions"]["device"] = job.device
@@ -163,13 +167,15 @@ def _labels_on(image: Volume, job: GenerateJob) -> Volume:
     return labels
 
 
-def open_model(name: str, image: Volume, settings: SamplingSettings, device: str) -> Model:
+def open_model(model: str | Model, image: Volume, settings: SamplingSettings, device: str) -> Model:
     """The model of a name; the random field has as many axes as the image lets it move along."""
     check_device(device)
-    if name == RANDOM_FIELD:
+    if isinstance(model, Model):
+        return model.to(device)
+    if model == RANDOM_FIELD:
         flat = image.dimension == 2 or 1 in image.geometry.shape or settings.slice_axis is not None
         return random_field_model(2 if flat else 3, longest=max(image.geometry.shape))
-    return load_model(name, device=device)
+    return load_model(model, device=device)
 
 
 def check_device(name: str) -> str:
@@ -190,14 +196,16 @@ def check_device(name: str) -> str:
     return name
 
 
-def write_sample(folder: Path, sample: Sample, files: Mapping[str, str | None]) -> None:
-    """Write image, labels and field of a sample under the given names."""
+def write_sample(
+    folder: Path, sample: Sample, files: Mapping[str, str | None], *, compress: bool = True
+) -> None:
+    """Write image, labels and field of a sample under the given names; `None` is not written."""
     for key, volume in (("image", sample.image), ("labels", sample.labels)):
         name = files.get(key)
         if volume is not None and name is not None:
             write_volume(volume, folder / name)
     if files.get("field") is not None:
-        write_field(sample.field, folder / str(files["field"]))
+        write_field(sample.field, folder / str(files["field"]), compress=compress)
 
 
 def _check(job: GenerateJob) -> None:
@@ -268,7 +276,7 @@ def _restore(
         )
         if sample is None:
             raise Cancelled(f"stopped before {entry['name']} was made again in {job.out}.")
-        write_sample(job.out, sample, files)
+        write_sample(job.out, sample, files, compress=not job.fields_only)
         tell(progress, Event("note", f"{entry['name']} had lost files and was made again"))
 
 
@@ -297,12 +305,13 @@ def _state_needs(
 def _keep(job: GenerateJob, sample: Sample, manifest: dict[str, Any]) -> None:
     """Write the files of an accepted sample and enter it in the manifest."""
     name = f"{case_name(job.image)}_{len(manifest['samples']) + 1:04d}"
+    no_labels = job.fields_only or sample.labels is None
     files = {
-        "image": f"{name}_image{job.image_format}",
-        "labels": None if sample.labels is None else f"{name}_labels{job.image_format}",
+        "image": None if job.fields_only else f"{name}_image{job.image_format}",
+        "labels": None if no_labels else f"{name}_labels{job.image_format}",
         "field": f"{name}_field{job.field_format}",
     }
-    write_sample(job.out, sample, files)
+    write_sample(job.out, sample, files, compress=not job.fields_only)
     manifest["samples"].append(describe_sample(sample, files, name))
 
 
@@ -321,11 +330,12 @@ def tell_step(
 
 
 def _tell_sample(progress: Callback | None, job: GenerateJob, manifest: Mapping[str, Any]) -> None:
-    """Tell of a finished sample."""
+    """Tell of a finished sample, with all that it takes to make it again."""
     entry = manifest["samples"][-1]
     mean = entry["quality"]["displacement_mm"]["mean"]
     text = f"{entry['name']}: seed {entry['seed']}, mean displacement {mean:.2f} mm"
-    data = {"sample": entry, "folder": str(job.out)}
+    origin = {key: manifest[key] for key in ("model", "settings", "input", "versions")}
+    data = {"sample": entry, "folder": str(job.out), **origin}
     tell(progress, Event("sample", text, len(manifest["samples"]), job.count, data))
 
 
@@ -334,7 +344,7 @@ def _finished(
 ) -> dict[str, Any]:
     """Write the report and the final manifest."""
     manifest = {**manifest, "complete": True}
-    if job.report:
+    if job.report and not job.fields_only:
         write_report(
             job.out / "report.html",
             title=case_name(job.image),

@@ -141,3 +141,44 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{path} is not a DRDM manifest of format {FORMAT}: give another file.")
     return manifest
+
+
+def read_replayable(path: Path) -> dict[str, Any]:
+    """A manifest that says all that it takes to make its samples again.
+
+    Raises:
+        InputError: If it is that of another command, or not whole.
+    """
+    manifest = read_manifest(path)
+    parts = {"model", "input", "settings", "samples"}
+    if manifest.get("command") != "generate" or not parts <= manifest.keys():
+        raise InputError(
+            f"{path} must be a whole manifest of `drdm generate`, got one of "
+            f"{manifest.get('command')!r} with {', '.join(sorted(parts & manifest.keys()))}: "
+            "give another manifest (a sample of `drdm augment` or `synthesize` is made again by "
+            "removing its files and running the same job)."
+        )
+    return manifest
+
+
+def recorded_input(manifest: Mapping[str, Any], kind: str, folder: Path) -> Path | None:
+    """The image or the labels that a manifest was made from; `None` for labels it had not.
+
+    Args:
+        manifest: The manifest.
+        kind: `image` or `labels`.
+        folder: Where the manifest lies; paths may be seen from there.
+
+    Raises:
+        InputError: If the file has gone or changed.
+    """
+    entry = manifest["input"][kind]
+    if entry is None:
+        return None
+    path = folder / entry["path"]  # an absolute path stays as it is
+    if not path.exists() or hash_of(path) != entry["sha256"]:
+        raise InputError(
+            f"{path} is not there or has changed since the manifest was written: put the "
+            f"{kind} with SHA-256 {entry['sha256'][:12]}... back."
+        )
+    return path

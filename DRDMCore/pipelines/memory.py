@@ -23,9 +23,13 @@ _BYTES_OF_PROGRAM = 350_000_000
 
 def bytes_needed(volume: Volume, model: Model, model_voxels: int) -> int:
     """Estimate of the peak memory of one sample, bytes."""
-    network = _BYTES_PER_MODEL_VOXEL.get(type(model.step), 200)
-    voxels = volume.array.size * _BYTES_PER_NATIVE_VOXEL + model_voxels * network
-    return voxels + _BYTES_OF_PROGRAM
+    native = volume.array.size * _BYTES_PER_NATIVE_VOXEL
+    return native + network_bytes(model, model_voxels) + _BYTES_OF_PROGRAM
+
+
+def network_bytes(model: Model, model_voxels: int) -> int:
+    """Estimate of the part of it that lies where the network computes, bytes."""
+    return model_voxels * _BYTES_PER_MODEL_VOXEL.get(type(model.step), 200)
 
 
 def require_memory(needed: int, what: str) -> str:
@@ -37,10 +41,10 @@ def require_memory(needed: int, what: str) -> str:
     have = bytes_of_memory()
     if have is not None and needed > have:
         raise MemoryLimitError(
-            f"{what} needs about {_gigabytes(needed)} of memory, this machine has "
-            f"{_gigabytes(have)}: resample or crop the volume first."
+            f"{what} needs about {gigabytes(needed)} of memory, this machine has "
+            f"{gigabytes(have)}: resample or crop the volume first."
         )
-    return f"{what} needs about {_gigabytes(needed)} of memory"
+    return f"{what} needs about {gigabytes(needed)} of memory"
 
 
 def require_disk(folder: Path, needed: int) -> None:
@@ -55,11 +59,11 @@ def require_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise OutputError(
-            f"{folder} needs about {_gigabytes(needed)} of free disk, there are "
-            f"{_gigabytes(free)}: free some space or choose another folder."
+            f"{folder} needs about {gigabytes(needed)} of free disk, there are "
+            f"{gigabytes(free)}: free some space or choose another folder."
         )
 
 
-def _gigabytes(count: int) -> str:
-    """Bytes for people."""
+def gigabytes(count: int) -> str:
+    """A number of bytes for people."""
     return f"{count / 1e9:.1f} GB"

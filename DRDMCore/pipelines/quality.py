@@ -240,10 +240,10 @@ def _finite(number: float | None) -> float | None:
     return float(number) if number is not None and math.isfinite(number) else None
 
 
-def _separability(field: Tensor) -> dict[str, float]:
+def _separability(field: Tensor) -> dict[str, float | None]:
     """Motion Separability in voxels at the distances that fit the grid."""
     return {
-        str(distance): float(motion_separability(field, distance))
+        str(distance): _finite(float(motion_separability(field, distance)))
         for distance in SEPARABILITY_DISTANCES
         if distance < max(field.shape[2:])
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 from DRDMCore.errors import Cancelled, InputError, ModelError
 from DRDMCore.imaging import read_field, read_image, read_labels
 from DRDMCore.models import Model
+from DRDMCore.pipelines.amplitude import scaled_sample
+from DRDMCore.pipelines.export_layouts import renumbered
 from DRDMCore.pipelines.generate import GenerateJob, prepare, tell_step, write_sample
-from DRDMCore.pipelines.manifest import hash_of, read_manifest
+from DRDMCore.pipelines.manifest import read_replayable, recorded_input
 from DRDMCore.pipelines.sampling import Sample, Subject, make_sample
-from DRDMCore.pipelines.settings import SamplingSettings
+from DRDMCore.pipelines.settings import SamplingSettings, settings_of
 from DRDMCore.progress import Callback
 
 
@@ -42,14 +45,14 @@ def replay(
         InputError: If the sample does not exist or an input is not the recorded one.
         ModelError: If the model is not the recorded one.
     """
-    manifest = _read_replayable(manifest_path)
+    manifest = read_replayable(manifest_path)
     folder = manifest_path if manifest_path.is_dir() else manifest_path.parent
     if not 1 <= number <= len(manifest["samples"]):
         raise InputError(
             f"`sample` must be 1 .. {len(manifest['samples'])} for this manifest, got {number}."
         )
     entry = manifest["samples"][number - 1]
-    model, subject, settings = _recorded(manifest, device)
+    model, subject, settings = _recorded(manifest, entry, folder, device)
     sample = make_sample(
         model,
         subject,
@@ -59,49 +62,31 @@ def replay(
     )
     if sample is None:
         raise Cancelled("stopped before the sample was made.")
+    sample = scaled_sample(sample, subject, entry.get("amplitude", 1), settings)
+    labels = renumbered(sample.labels, manifest.get("label_mapping"))
+    sample = replace(sample, labels=labels)
     result = _compared(sample, entry, folder)
     if out is not None:
         write_sample(out, sample, {key: entry[key] for key in ("image", "labels", "field")})
     return result
 
 
-def _read_replayable(path: Path) -> dict[str, Any]:
-    """A manifest that says all that a replay needs."""
-    manifest = read_manifest(path)
-    parts = {"model", "input", "settings", "samples"}
-    if manifest.get("command") != "generate" or not parts <= manifest.keys():
-        raise InputError(
-            f"{path} must be a whole manifest of `drdm generate`, got one of "
-            f"{manifest.get('command')!r} with {', '.join(sorted(parts & manifest.keys()))}: "
-            "give another manifest (a sample of `drdm augment` or `synthesize` is made again by "
-            "removing its files and running the same job)."
-        )
-    return manifest
+def _recorded(
+    manifest: Mapping[str, Any], entry: Mapping[str, Any], folder: Path, device: str
+) -> tuple[Model, Subject, SamplingSettings]:
+    """Model, subject and settings of a sample; refuses files that have changed.
 
-
-def _recorded(manifest: Mapping[str, Any], device: str) -> tuple[Model, Subject, SamplingSettings]:
-    """Model, subject and settings of a manifest; refuses files that have changed."""
-    inputs, named = manifest["input"], manifest["model"]
-    for kind in ("image", "labels"):
-        entry = inputs[kind]
-        if entry is not None:
-            path = Path(entry["path"])
-            if not path.exists() or hash_of(path) != entry["sha256"]:
-                raise InputError(
-                    f"{path} is not there or has changed since the manifest was written: put the "
-                    f"{kind} with SHA-256 {entry['sha256'][:12]}... back."
-                )
-    try:
-        sampling = SamplingSettings(**manifest["settings"])
-    except TypeError as error:
-        raise InputError(f"the manifest has settings of another version ({error}).") from error
-    labels = inputs["labels"]
+    An entry may have a model and settings of its own, as an export of many models has.
+    """
+    named = entry.get("model", manifest["model"])
+    image = recorded_input(manifest, "image", folder)
+    assert image is not None
     job = GenerateJob(
-        image=Path(inputs["image"]["path"]),
+        image=image,
         out=Path(),
-        labels=None if labels is None else Path(labels["path"]),
+        labels=recorded_input(manifest, "labels", folder),
         model=named["path"] if Path(named["path"]).is_file() else named["name"],
-        sampling=sampling,
+        sampling=settings_of(entry.get("settings", manifest["settings"])),
         device=device,
         resample_labels_to_image=True,
     )
@@ -117,10 +102,11 @@ def _recorded(manifest: Mapping[str, Any], device: str) -> tuple[Model, Subject,
 def _compared(sample: Sample, entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """How far the sample is from the files of its first making."""
     field = read_field(folder / entry["field"])
-    image = read_image(folder / entry["image"])
     miss = np.abs(sample.field.vectors_mm_lps - field.vectors_mm_lps).max()
-    difference = np.abs(sample.image.array.astype(float) - image.array.astype(float)).max()
-    different = 0
+    difference, different = 0.0, 0
+    if entry["image"] is not None:
+        image = read_image(folder / entry["image"])
+        difference = np.abs(sample.image.array.astype(float) - image.array.astype(float)).max()
     if sample.labels is not None and entry["labels"] is not None:
         stored = read_labels(folder / entry["labels"])
         different = int((sample.labels.array != stored.array).sum())

@@ -7,7 +7,8 @@ sample can be made again by itself.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,14 +21,13 @@ from DRDMCore.imaging import (
     DisplacementField,
     ModelView,
     Volume,
-    apply_field,
-    ddf_from_field,
     field_from_ddf,
     taper,
     to_model_grid,
 )
 from DRDMCore.models import Model
-from DRDMCore.pipelines.quality import acceptable, measure
+from DRDMCore.pipelines.moving import moved
+from DRDMCore.pipelines.quality import acceptable
 from DRDMCore.pipelines.settings import SamplingSettings
 from DRDMCore.recovery import (
     PublishedStep,
@@ -174,12 +174,19 @@ def make_sample(
     if settings.repair:
         recovered, repaired = _repaired(recovered, subject.view)
     field = field_from_ddf(recovered, subject.image.geometry)
-    return _applied(subject, seed, field, start, repaired, settings)
+    result = moved(subject.image, subject.labels, field, settings, repaired=repaired)
+    start_field = field_from_ddf(start, subject.image.geometry)
+    return Sample(seed, field, result.image, result.labels, result.quality, start_field)
 
 
 def voxels_seen(view: ModelView, settings: SamplingSettings) -> int:
     """Voxels that the network looks at in one pass."""
     return _network_images(view, settings)[0].numel()
+
+
+def voxels_of_shape(shape: Sequence[int], *, stacked: bool) -> int:
+    """The same by default settings from the shape `(N, 1, *S)` of the view alone."""
+    return math.prod((min(_GUIDE_SLICES, shape[0]) if stacked else shape[0], *shape[1:]))
 
 
 def border_window(
@@ -335,37 +342,6 @@ def _repaired(ddf: np.ndarray, view: ModelView) -> tuple[np.ndarray, int]:
     """The field without folds as far as possible, and the number of voxels changed."""
     result = unfold(torch.from_numpy(ddf)[None], axes=_plane_axes(view, ddf.ndim - 1))
     return result.ddf[0].numpy(), result.changed
-
-
-def _applied(
-    subject: Subject,
-    seed: int,
-    field: DisplacementField,
-    start: np.ndarray,
-    repaired: int,
-    settings: SamplingSettings,
-) -> Sample:
-    """Pull the originals through the field, once, and measure."""
-    options = {
-        "interpolation": settings.interpolation,
-        "label_interpolation": settings.label_interpolation,
-        "padding": settings.padding,
-    }
-    image = apply_field(subject.image, field, **options)  # type: ignore[arg-type]
-    labels = subject.labels
-    moved = None if labels is None else apply_field(labels, field, **options)  # type: ignore[arg-type]
-    quality = measure(
-        ddf_from_field(field),
-        subject.image.geometry.spacing_zyx,
-        labels_before=None if labels is None else labels.array,
-        labels_after=None if moved is None else moved.array,
-        image_before=subject.image.array,
-        image_after=image.array,
-        label_names=None if labels is None else labels.label_names,
-    )
-    quality["repaired_voxels"] = repaired
-    geometry = subject.image.geometry
-    return Sample(seed, field, image, moved, quality, field_from_ddf(start, geometry))
 
 
 def _device_of(model: Model) -> torch.device:

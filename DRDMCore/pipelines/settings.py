@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from DRDMCore.checks import require_choice
 from DRDMCore.errors import InputError
@@ -37,6 +39,8 @@ _RANGES = {
     "attempts": (1, _LARGEST),
 }
 """Least and greatest value of every number; infinity is too great."""
+
+_WHOLE = ("level", "steps", "recursions", "slice_axis", "attempts")
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,27 @@ class SamplingSettings:
             raise InputError(
                 f"`min_mm` must be at most `max_mm`, got {self.min_mm:g} and {self.max_mm:g}."
             )
+
+
+def settings_of(values: Mapping[str, Any]) -> SamplingSettings:
+    """Settings by name, as a manifest or another program holds them.
+
+    Raises:
+        InputError: If a name is unknown or a value cannot be used.
+    """
+    wanted = {**dict.fromkeys(_WHOLE, int), "repair": bool}
+    for name, kind in wanted.items():
+        value = values.get(name)
+        if value is not None and type(value) is not kind:
+            what = "true or false" if kind is bool else "a whole number"
+            raise InputError(f"`{name}` must be {what}, got {value!r}.")
+    try:
+        return SamplingSettings(**values)
+    except TypeError as error:
+        raise InputError(
+            f"the settings must be those of this version of DRDM ({error}): correct them, or use "
+            "the version that they come from."
+        ) from error
 
 
 def resolved(settings: SamplingSettings, model: Model) -> SamplingSettings:

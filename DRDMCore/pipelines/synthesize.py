@@ -22,7 +22,7 @@ from DRDMCore.imaging import (
     write_volume,
 )
 from DRDMCore.models import RANDOM_FIELD, Model, random_field_model
-from DRDMCore.pipelines.augment import one_sample, pulled, read_case
+from DRDMCore.pipelines.augment import one_sample, read_case
 from DRDMCore.pipelines.augment_plan import (
     check_choice,
     check_numbers,
@@ -37,6 +37,7 @@ from DRDMCore.pipelines.augment_plan import (
 from DRDMCore.pipelines.folder_job import FolderJob, Make, OnStep, Open, plan, run_folder_job
 from DRDMCore.pipelines.generate import IMAGE_FORMATS
 from DRDMCore.pipelines.memory import bytes_needed, require_memory
+from DRDMCore.pipelines.moving import pulled
 from DRDMCore.pipelines.records import Unit
 from DRDMCore.pipelines.sampling import Sample, see, voxels_seen
 from DRDMCore.pipelines.settings import SamplingSettings, resolved

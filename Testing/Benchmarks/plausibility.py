@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--gains", type=_numbers(float), default=[None], help="such as 1,1.5,2")
     add("--steps", type=int, help="passes of the network")
     add("--border", default="fixed", help="fixed (default) or free")
+    add("--border-width", type=float, default=0.1, help="of the fixed border, part of a side (0.1)")
     add("--limit", type=int, help="take only the first subjects")
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
     add("--out", type=Path, required=True, help="page to write")
@@ -161,7 +162,11 @@ def _settings(arguments: argparse.Namespace, model: Model) -> Chosen:
     for level in arguments.levels:
         for gain in arguments.gains if steered else [None]:
             asked = SamplingSettings(
-                level=level, gain=gain, steps=arguments.steps, border=arguments.border
+                level=level,
+                gain=gain,
+                steps=arguments.steps,
+                border=arguments.border,
+                border_width=arguments.border_width,
             )
             sampling = resolved(asked, model)
             assert sampling.level is not None
@@ -182,10 +187,16 @@ def _facts(
         "",
         *facts(seeds),
         f"- subjects: {population.title}; {len(population.evaluated)} evaluated",
-        f"- border: {arguments.border}",
+        f"- border: {_border(arguments)}",
         *models,
         f"- took {seconds:.0f} s",
     ]
+
+
+def _border(arguments: argparse.Namespace) -> str:
+    """What the border does, in words."""
+    width = f", over {arguments.border_width:g} of each side"
+    return f"{arguments.border}{width if arguments.border == 'fixed' else ''}"
 
 
 def _write_json(

@@ -1,0 +1,66 @@
+"""Pull the originals through a field, once, and measure the result."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from DRDMCore.imaging import DisplacementField, Volume, apply_field, ddf_from_field
+from DRDMCore.pipelines.quality import measure
+from DRDMCore.pipelines.settings import SamplingSettings
+
+
+class Moved(NamedTuple):
+    """An image with its labels after a field.
+
+    Attributes:
+        image: The original pulled through the field.
+        labels: The original labels pulled through it, if there are any.
+        quality: `quality.measure`, and `repaired_voxels`.
+    """
+
+    image: Volume
+    labels: Volume | None
+    quality: dict[str, Any]
+
+
+def pulled(volume: Volume, field: DisplacementField, settings: SamplingSettings) -> Volume:
+    """An image or labels pulled through a field as the settings say."""
+    return apply_field(
+        volume,
+        field,
+        interpolation=settings.interpolation,  # type: ignore[arg-type]
+        label_interpolation=settings.label_interpolation,  # type: ignore[arg-type]
+        padding=settings.padding,  # type: ignore[arg-type]
+    )
+
+
+def moved(
+    image: Volume,
+    labels: Volume | None,
+    field: DisplacementField,
+    settings: SamplingSettings,
+    *,
+    repaired: int = 0,
+) -> Moved:
+    """Pull an image and its labels through a field on their grid, and measure.
+
+    Args:
+        image: The original.
+        labels: Its labels on the same grid, if any.
+        field: The displacement, as it is written to files.
+        settings: Interpolation and padding.
+        repaired: Voxels of the field that were smoothed; enters the quality.
+    """
+    after = pulled(image, field, settings)
+    labels_after = None if labels is None else pulled(labels, field, settings)
+    quality = measure(
+        ddf_from_field(field),
+        image.geometry.spacing_zyx,
+        labels_before=None if labels is None else labels.array,
+        labels_after=None if labels_after is None else labels_after.array,
+        image_before=image.array,
+        image_after=after.array,
+        label_names=None if labels is None else labels.label_names,
+    )
+    quality["repaired_voxels"] = repaired
+    return Moved(after, labels_after, quality)

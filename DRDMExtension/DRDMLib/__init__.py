@@ -1,0 +1,1 @@
+"""What the DRDM module of 3D Slicer is made of."""

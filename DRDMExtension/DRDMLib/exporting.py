@@ -1,0 +1,115 @@
+"""Kept samples to files: fields of the scene, inputs and settings handed to the worker."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import qt
+from slicer.i18n import tr as _
+
+from DRDMLib import samples
+from DRDMLib.running import Run
+from DRDMLib.watching import InputWatch
+
+
+@dataclass(frozen=True)
+class ExportChoice:
+    """How samples are exported.
+
+    Attributes:
+        folder: New or empty folder.
+        layout: `pairs`, `nnunet` or `flat`.
+        imageFormat: File ending of images and labels.
+        fieldFormat: File ending of fields.
+        originals: Whether the original is one more case.
+        datasetName: Name of an nnU-Net data set, `None` for the folder's.
+    """
+
+    folder: Path
+    layout: str = "pairs"
+    imageFormat: str = ".nii.gz"
+    fieldFormat: str = ".nrrd"
+    originals: bool = True
+    datasetName: str | None = None
+
+
+class ExportRun(Run):
+    """Exports samples; their fields are written one per turn of the event loop."""
+
+    def __init__(self, client, choice, chosen, files, **callbacks):
+        """Begin to write.
+
+        Args:
+            client: The worker's client.
+            choice: How to export.
+            chosen: The samples, as `samplesOf` gives them.
+            files: The inputs as files.
+            callbacks: `onProgress` and `onEnd`, see `Run`.
+        """
+        super().__init__(client, **callbacks)
+        self.choice = choice
+        self.folder = Path(choice.folder)
+        self._files = files
+        self._left = list(chosen)
+        self._entries = []
+        self._scratch = Path(tempfile.mkdtemp(prefix="drdm_export_"))
+        first = self._left[0]
+        self._watch = InputWatch(first.volumeNode, first.segmentationNode, files, self.abandon)
+        qt.QTimer.singleShot(0, self._writeNext)
+
+    def ended(self):
+        """Stop watching, remove the scratch files."""
+        self._watch.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _writeNext(self):
+        """Write one field, or ask the worker when all are there."""
+        if not self.running:
+            return
+        try:
+            if self._left:
+                self._entries.append(self._written(self._left.pop(0)))
+                qt.QTimer.singleShot(0, self._writeNext)
+            else:
+                self.ask("export", self._arguments())
+        except Exception as error:  # in a timer it would get lost
+            logging.exception("DRDM: a sample could not be written")
+            self.end("failed", str(error))
+
+    def _written(self, sample):
+        """Write the field of a sample; its entry in the request."""
+        if sample.node.GetScene() is None:
+            text = _("{name} was removed while it was exported: export again.")
+            raise RuntimeError(text.format(name=sample.name))
+        path = self._scratch / f"{len(self._entries) + 1:04d}.nrrd"
+        samples.writeBaseField(sample.node, path)  # the core scales it by the amplitude
+        return {
+            "field": str(path),
+            "name": sample.name,
+            "seed": sample.seed,
+            "amplitude": sample.amplitude,
+            "model": sample.model,
+            "settings": sample.settings,
+            "quality": sample.quality,
+        }
+
+    def _arguments(self):
+        """The request of the worker."""
+        choice, labels = self.choice, self._files.labels
+        arguments = {
+            "image": str(self._files.image),
+            "labels": None if labels is None else str(labels),
+            "samples": self._entries,
+            "out": str(self.folder),
+            "layout": choice.layout,
+            "image_format": choice.imageFormat,
+            "field_format": choice.fieldFormat,
+            "originals": choice.originals,
+        }
+        if choice.datasetName:
+            arguments["dataset_name"] = choice.datasetName
+        return arguments

@@ -1,0 +1,108 @@
+"""Samples of one volume: asked of the worker, and put into the scene as they come."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from DRDMLib import samples
+from DRDMLib.running import Run
+from DRDMLib.watching import InputWatch
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be generated.
+
+    Attributes:
+        volumeNode: The scan.
+        segmentationNode: Its segmentation or label map, or `None`.
+        model: Name or path of a model, `none` for the random field.
+        count: Samples wanted.
+        seed: Seed of the first, `None` for a new one.
+        device: `auto`, `cpu`, `cuda:0`, ...
+        effort: `fast` or `full`.
+        sampling: Settings of the core by name, such as `level`.
+    """
+
+    volumeNode: object
+    segmentationNode: object = None
+    model: str = "none"
+    count: int = 4
+    seed: int | None = None
+    device: str = "auto"
+    effort: str = "fast"
+    sampling: dict = field(default_factory=dict)
+
+
+class GenerateRun(Run):
+    """Generates samples.
+
+    Attributes:
+        nodes: Transform nodes made so far.
+    """
+
+    def __init__(self, client, wanted, files, onSample=None, **callbacks):
+        """Ask for samples.
+
+        Args:
+            client: The worker's client.
+            wanted: What is to be generated.
+            files: The inputs as files.
+            onSample: Told each new transform node.
+            callbacks: `onProgress` and `onEnd`, see `Run`.
+        """
+        super().__init__(client, **callbacks)
+        self.wanted = wanted
+        self.nodes = []
+        self._files = files
+        self._onSample = onSample
+        self._folder = Path(tempfile.mkdtemp(prefix="drdm_"))
+        self._watch = InputWatch(wanted.volumeNode, wanted.segmentationNode, files, self.abandon)
+        self.ask("generate", self._arguments())
+
+    def told(self, event):
+        """Put a finished sample into the scene."""
+        if event.get("kind") == "sample":
+            self._add(event["sample"], Path(event["folder"]))
+
+    def ended(self):
+        """Stop watching, remove the files."""
+        self._watch.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _arguments(self):
+        """The request of the worker."""
+        wanted, labels = self.wanted, self._files.labels
+        return {
+            "image": str(self._files.image),
+            "labels": None if labels is None else str(labels),
+            "out": str(self._folder / "out"),
+            "model": wanted.model,
+            "count": wanted.count,
+            "seed": wanted.seed,
+            "device": wanted.device,
+            "sampling": dict(wanted.sampling),
+            "effort": wanted.effort,
+            "fields_only": True,
+        }
+
+    def _add(self, entry, folder):
+        """Make the transform node of a sample."""
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        node = samples.addSample(
+            folder / entry["field"],
+            entry,
+            volumeNode=self.wanted.volumeNode,
+            segmentationNode=self.wanted.segmentationNode,
+            model=manifest["model"],
+            settings=manifest["settings"],
+            inputHashes=self._files.sha256,
+            versions=manifest["versions"],
+        )
+        self.nodes.append(node)
+        if self._onSample is not None:
+            self._onSample(node)

@@ -1,0 +1,60 @@
+"""Peak memory of a whole job in a process of its own, with everything that Python loads.
+
+`python -m Testing.Benchmarks.generation_memory` runs one job and prints its peak in bytes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from Testing.Benchmarks.generation_cases import TORSO, volumes
+from Testing.Benchmarks.machine import REPOSITORY
+
+SPACING_MM = 5.0
+"""The grid of the model: the network sees every voxel of the image."""
+
+
+def peak_bytes(precision: str) -> int:
+    """Peak resident set of a `generate` job of one 128^3 sample: files, report and all."""
+    command = [sys.executable, "-m", "Testing.Benchmarks.generation_memory", precision]
+    answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return int(answer.stdout)
+
+
+def run_job(precision: str) -> None:
+    """The job itself."""
+    from DRDMCore.imaging import write_volume
+    from DRDMCore.pipelines.generate import GenerateJob, generate
+    from DRDMCore.pipelines.settings import SamplingSettings
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        image, labels = volumes(TORSO.kind, TORSO.shape, SPACING_MM)
+        write_volume(image, folder / "image.nii.gz")
+        write_volume(labels, folder / "labels.nii.gz")
+        job = GenerateJob(
+            image=folder / "image.nii.gz",
+            labels=folder / "labels.nii.gz",
+            out=folder / "out",
+            model=TORSO.model,
+            count=1,
+            seed=0,
+            sampling=SamplingSettings(precision=precision),
+        )
+        generate(job)
+
+
+def own_peak() -> int:
+    """Peak resident set of this process so far, bytes."""
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+if __name__ == "__main__":
+    run_job(sys.argv[1])
+    print(own_peak())

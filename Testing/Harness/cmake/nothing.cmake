@@ -1,0 +1,1 @@
+# Included where Slicer would set its compilers and package the extension.
