@@ -10,7 +10,7 @@ ifneq ($(words $(CURDIR)),1)
 $(error The path of this folder contains a space, which make cannot handle: move or rename it)
 endif
 
-.PHONY: help demo test lint format bench bench-training table clean
+.PHONY: help demo test lint format bench bench-training bench-generation table clean
 .NOTPARALLEL:
 
 help:
@@ -18,7 +18,7 @@ help:
 	@echo "make test    lint, check the types, run all tests"
 	@echo "make lint    ruff and mypy only"
 	@echo "make format  rewrite the sources in the house format"
-	@echo "make bench   time the core; bench-training: a training step"
+	@echo "make bench   time everything; bench-training: a training step; bench-generation: samples"
 	@echo "make table   parity and accuracy table"
 	@echo "make clean   remove what make made, the virtual environment too"
 
@@ -42,6 +42,9 @@ bench: $(VENV)/installed
 
 bench-training: $(VENV)/installed
 	$(BIN)/python -m Testing.Benchmarks.training_benchmark
+
+bench-generation: $(VENV)/installed
+	$(BIN)/python -m Testing.Benchmarks.generation_benchmark
 
 table: $(VENV)/installed
 	$(BIN)/python Testing/Benchmarks/accuracy_table.py

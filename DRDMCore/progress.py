@@ -15,7 +15,7 @@ class Event:
 
     Attributes:
         kind: `start`, `read`, `step`, `sample`, `case`, `skip`, `reject`, `failure`, `note` or
-            `done`.
+            `done`; a `pulse` tells nothing and only asks whether to go on.
         message: One sentence for people.
         done: Units of work finished so far.
         total: Units of work in all (0 where unknown).
@@ -37,6 +37,11 @@ class Event:
 
 Callback = Callable[[Event], object]
 """Told each event; returning `False` stops the job with `Cancelled`."""
+
+
+def pulse_of(callback: Callback | None) -> Callable[[], None]:
+    """Asks `callback` whether to go on, in the middle of long work; raises `Cancelled` if not."""
+    return lambda: tell(callback, Event("pulse"))
 
 
 def tell(callback: Callback | None, event: Event) -> None:

@@ -52,7 +52,9 @@ class Console:
 
     def __call__(self, event: Event) -> bool:
         """Show an event; `False` asks the job to stop."""
-        if self.json_lines:
+        if event.kind == "pulse":
+            pass
+        elif self.json_lines:
             print(json.dumps(event.as_dict()), flush=True)
         elif not self.quiet:
             self._show(event)

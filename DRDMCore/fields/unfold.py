@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -27,7 +27,13 @@ class Unfolded(NamedTuple):
     remaining: int
 
 
-def unfold(ddf: Tensor, *, iterations: int = 40, axes: Sequence[int] | None = None) -> Unfolded:
+def unfold(
+    ddf: Tensor,
+    *,
+    iterations: int = 40,
+    axes: Sequence[int] | None = None,
+    pulse: Callable[[], object] = lambda: None,
+) -> Unfolded:
     """Smooth a field around its folds until none is left.
 
     Each round blends the field with a Gaussian-smoothed copy within a few voxels of the folds; the
@@ -37,6 +43,7 @@ def unfold(ddf: Tensor, *, iterations: int = 40, axes: Sequence[int] | None = No
         ddf: `(1, D, *S)` displacement, voxels.
         iterations: At most so many rounds.
         axes: Spatial axes to smooth along; all by default (a stack of slices: the plane's only).
+        pulse: Called before every round; may raise to stop.
 
     Returns:
         The field, how much was changed, and what could not be repaired.
@@ -47,6 +54,7 @@ def unfold(ddf: Tensor, *, iterations: int = 40, axes: Sequence[int] | None = No
     for round_ in range(iterations):
         if not bool(bad.any()):
             break
+        pulse()
         sigma = 1.0 + 0.15 * round_
         share = _smooth(_grown(bad[:, None].to(ddf), axes, 1 + round_ // 4), sigma, axes)
         share = (1.5 * share).clamp(max=1)

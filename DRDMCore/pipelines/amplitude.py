@@ -6,6 +6,7 @@ the field comes from its file or is made anew.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,7 @@ from DRDMCore.pipelines.sampling import Sample, Subject
 from DRDMCore.pipelines.settings import SamplingSettings
 
 LARGEST = 1.5
-_ROUNDS = 4
+_ROUNDS = 3
 """Rounding to mm may fold what has just been smoothed; strong folds may need more, too."""
 _STILL = 1e-3
 """An axis along which nothing moves by more voxels than this is one across slices."""
@@ -42,12 +43,15 @@ def check_amplitude(amplitude: float) -> float:
     return amplitude
 
 
-def scaled(field: DisplacementField, amplitude: float) -> tuple[DisplacementField, int]:
+def scaled(
+    field: DisplacementField, amplitude: float, pulse: Callable[[], object] = lambda: None
+) -> tuple[DisplacementField, int]:
     """A field times an amplitude, smoothed where that folds.
 
     Args:
         field: The field of a sample, as it is written.
         amplitude: 0 (nothing moves) to `LARGEST`; 1 gives the field back unchanged.
+        pulse: Called now and then; may raise to stop.
 
     Returns:
         The scaled field, and the number of voxels that were smoothed.
@@ -64,7 +68,7 @@ def scaled(field: DisplacementField, amplitude: float) -> tuple[DisplacementFiel
         if not bool(folded(ddf).any()):
             break
         axes = [axis for axis in range(ddf.ndim - 2) if float(ddf[0, axis].abs().max()) > _STILL]
-        result = unfold(ddf, axes=axes)
+        result = unfold(ddf, axes=axes, pulse=pulse)
         field = field_from_ddf(result.ddf[0].numpy(), field.geometry)
         changed = max(changed, result.changed)
     return field, changed

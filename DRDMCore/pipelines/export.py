@@ -8,7 +8,7 @@ every sample again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ from DRDMCore.pipelines.manifest import (
 )
 from DRDMCore.pipelines.memory import require_disk
 from DRDMCore.pipelines.moving import moved
-from DRDMCore.progress import Callback, Event, tell
+from DRDMCore.progress import Callback, Event, pulse_of, tell
 
 INPUT = "input"
 
@@ -135,7 +135,7 @@ def export(job: ExportJob, progress: Callback | None = None) -> dict[str, Any]:
         files = _files(job, subject, sample.name)
         if sample.name not in made or not _are_there(job.out, files):
             tell(progress, Event("step", f"{sample.name}, {number + 1} of {total}", number, total))
-            made[sample.name] = _write_sample(job, subject, sample, files)
+            made[sample.name] = _write_sample(job, subject, sample, files, pulse_of(progress))
             manifest["samples"] = [made[each.name] for each in job.samples if each.name in made]
             write_manifest(job.out / NAME, manifest)
         data = {"sample": made[sample.name], "folder": str(job.out)}
@@ -249,13 +249,24 @@ def _write_original(job: ExportJob, subject: _Subject, manifest: dict[str, Any])
 
 
 def _write_sample(
-    job: ExportJob, subject: _Subject, sample: ExportSample, files: Mapping[str, str | None]
+    job: ExportJob,
+    subject: _Subject,
+    sample: ExportSample,
+    files: Mapping[str, str | None],
+    pulse: Callable[[], object],
 ) -> dict[str, Any]:
     """Write one sample, and say what enters the manifest."""
     field = on_grid_of(subject.image, read_field(sample.field), str(sample.field))
-    field, changed = scaled(field, sample.amplitude)
+    field, changed = scaled(field, sample.amplitude, pulse)
     repaired = sample.repaired if sample.amplitude == 1 else changed
-    result = moved(subject.image, subject.labels, field, sample.sampling, repaired=repaired)
+    result = moved(
+        subject.image,
+        subject.labels,
+        field,
+        sample.sampling,
+        repaired=repaired,
+        pulse=pulse,
+    )
     _write(job, files, result.image, renumbered(result.labels, subject.mapping), field)
     return {
         "name": sample.name,

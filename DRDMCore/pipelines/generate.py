@@ -44,7 +44,7 @@ from DRDMCore.pipelines.sampling import (
     voxels_seen,
 )
 from DRDMCore.pipelines.settings import SamplingSettings, resolved
-from DRDMCore.progress import Callback, Event, tell
+from DRDMCore.progress import Callback, Event, pulse_of, tell
 from DRDMCore.recovery import StepInfo
 
 FIELD_FORMATS = (".nrrd", ".nii.gz", ".h5", ".mha")
@@ -125,6 +125,7 @@ def generate(job: GenerateJob, progress: Callback | None = None) -> dict[str, An
         settings,
         on_step=lambda seed, info: tell_step(progress, job.count, manifest, info),
         note=lambda text: tell(progress, Event("note", text)),
+        pulse=pulse_of(progress),
     )
     for drawn in samples:
         if isinstance(drawn, Rejection):
@@ -273,6 +274,7 @@ def _restore(
             entry["seed"],
             settings,
             on_step=lambda info: tell_step(progress, job.count, manifest, info),
+            pulse=pulse_of(progress),
         )
         if sample is None:
             raise Cancelled(f"stopped before {entry['name']} was made again in {job.out}.")

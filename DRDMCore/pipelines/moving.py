@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from DRDMCore.imaging import DisplacementField, Volume, apply_field, ddf_from_field
@@ -41,6 +42,7 @@ def moved(
     settings: SamplingSettings,
     *,
     repaired: int = 0,
+    pulse: Callable[[], object] = lambda: None,
 ) -> Moved:
     """Pull an image and its labels through a field on their grid, and measure.
 
@@ -50,9 +52,13 @@ def moved(
         field: The displacement, as it is written to files.
         settings: Interpolation and padding.
         repaired: Voxels of the field that were smoothed; enters the quality.
+        pulse: Called between the parts of the work; may raise to stop.
     """
+    pulse()
     after = pulled(image, field, settings)
+    pulse()
     labels_after = None if labels is None else pulled(labels, field, settings)
+    pulse()
     quality = measure(
         ddf_from_field(field),
         image.geometry.spacing_zyx,

@@ -18,7 +18,7 @@ from DRDMCore.pipelines.generate import GenerateJob, prepare, tell_step, write_s
 from DRDMCore.pipelines.manifest import read_replayable, recorded_input
 from DRDMCore.pipelines.sampling import Sample, Subject, make_sample
 from DRDMCore.pipelines.settings import SamplingSettings, settings_of
-from DRDMCore.progress import Callback
+from DRDMCore.progress import Callback, pulse_of
 
 
 def replay(
@@ -59,6 +59,7 @@ def replay(
         entry["seed"],
         settings,
         on_step=lambda info: tell_step(progress, 1, {"samples": []}, info),
+        pulse=pulse_of(progress),
     )
     if sample is None:
         raise Cancelled("stopped before the sample was made.")

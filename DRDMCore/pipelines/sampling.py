@@ -31,6 +31,7 @@ from DRDMCore.pipelines.quality import acceptable
 from DRDMCore.pipelines.settings import SamplingSettings
 from DRDMCore.recovery import (
     PublishedStep,
+    RecoverySettings,
     StepInfo,
     VelocityStep,
     deform,
@@ -104,8 +105,10 @@ def draw_samples(
     count: int,
     settings: SamplingSettings,
     *,
+    batch: int = 1,
     on_step: Callable[[int, StepInfo], object] | None = None,
     note: Callable[[str], object] = lambda _: None,
+    pulse: Callable[[], object] = lambda: None,
 ) -> Iterator[Sample | Rejection]:
     """Make samples from consecutive seeds until `count` are acceptable.
 
@@ -115,8 +118,11 @@ def draw_samples(
         first_seed: The first seed to try.
         count: Acceptable samples wanted.
         settings: Resolved settings.
-        on_step: Told the seed and each pass; answering `False` ends the iteration.
+        batch: Samples made together (`make_samples`); 1 gives the numbers of `make_sample` to the
+            bit.
+        on_step: Told the seed (the first of a batch) and each pass; `False` ends the iteration.
         note: Told what was done about memory.
+        pulse: Called now and then between passes; may raise to stop.
 
     Yields:
         Every sample and every rejection, in the order of seeds.
@@ -126,34 +132,32 @@ def draw_samples(
     """
     seed, accepted, failures = first_seed, 0, 0
     while accepted < count:
-        sample = make_sample(
-            model,
-            subject,
-            seed,
-            settings,
-            on_step=None if on_step is None else _for_seed(on_step, seed),
-            note=note,
+        together = range(seed, seed + min(batch, count - accepted))
+        told = None if on_step is None else functools.partial(on_step, seed)
+        made = make_samples(
+            model, subject, together, settings, on_step=told, note=note, pulse=pulse
         )
-        if sample is None:
+        if made is None:
             return
-        reason = acceptable(
-            sample.quality,
-            max_folding_percent=settings.max_folding,
-            min_mean_mm=settings.min_mm,
-            max_mean_mm=settings.max_mm,
-        )
-        if reason is None:
-            accepted, failures = accepted + 1, 0
-            yield sample
-        else:
+        for sample in made:
+            reason = acceptable(
+                sample.quality,
+                max_folding_percent=settings.max_folding,
+                min_mean_mm=settings.min_mm,
+                max_mean_mm=settings.max_mm,
+            )
+            if reason is None:
+                accepted, failures = accepted + 1, 0
+                yield sample
+                continue
             failures += 1
-            yield Rejection(seed, reason)
+            yield Rejection(sample.seed, reason)
             if failures >= settings.attempts:
                 raise InputError(
                     f"{failures} seeds in a row gave no acceptable sample (the last: {reason}): "
                     "lower the level, or loosen max_folding, min_mm and max_mm."
                 )
-        seed += 1
+        seed = together.stop
 
 
 def make_sample(
@@ -164,19 +168,40 @@ def make_sample(
     *,
     on_step: StepTold | None = None,
     note: Callable[[str], object] = lambda _: None,
+    pulse: Callable[[], object] = lambda: None,
 ) -> Sample | None:
     """Make the sample of one seed; `None` if `on_step` stopped it."""
-    made = _model_fields(model, subject.view, seed, settings, on_step, note)
-    if made is None:
-        return None
-    start, recovered = (_on_image(ddf, subject, settings, model) for ddf in made)
-    repaired = 0
-    if settings.repair:
-        recovered, repaired = _repaired(recovered, subject.view)
-    field = field_from_ddf(recovered, subject.image.geometry)
-    result = moved(subject.image, subject.labels, field, settings, repaired=repaired)
-    start_field = field_from_ddf(start, subject.image.geometry)
-    return Sample(seed, field, result.image, result.labels, result.quality, start_field)
+    made = make_samples(model, subject, [seed], settings, on_step=on_step, note=note, pulse=pulse)
+    return None if made is None else made[0]
+
+
+def make_samples(
+    model: Model,
+    subject: Subject,
+    seeds: Sequence[int],
+    settings: SamplingSettings,
+    *,
+    on_step: StepTold | None = None,
+    note: Callable[[str], object] = lambda _: None,
+    pulse: Callable[[], object] = lambda: None,
+) -> list[Sample] | None:
+    """Make the samples of several seeds together: one pass of the network serves them all.
+
+    Each is what `make_sample` makes of its seed, but for rounding. The slices of a stack are
+    together already: their seeds are taken one by one.
+
+    Returns:
+        One sample per seed; `None` if `on_step` stopped them.
+    """
+    together = subject.view.slice_axis is None and model.step is not None
+    samples = []
+    for group in [list(seeds)] if together else [[seed] for seed in seeds]:
+        made = _model_fields(model, subject.view, group, settings, on_step, note)
+        if made is None:
+            return None
+        for seed, fields in zip(group, made, strict=True):
+            samples.append(_finished(model, subject, seed, fields, settings, pulse))
+    return samples
 
 
 def voxels_seen(view: ModelView, settings: SamplingSettings) -> int:
@@ -202,49 +227,62 @@ def border_window(
     return torch.from_numpy(window)[None, None].to(device)
 
 
-def _for_seed(on_step: Callable[[int, StepInfo], object], seed: int) -> StepTold:
-    """`on_step` with the seed filled in."""
-    return lambda info: on_step(seed, info)
+def _finished(
+    model: Model,
+    subject: Subject,
+    seed: int,
+    fields: tuple[Tensor, Tensor],
+    settings: SamplingSettings,
+    pulse: Callable[[], object],
+) -> Sample:
+    """The sample of a start field and a recovered field on the model's grid."""
+    start, recovered = (_on_image(ddf, subject, settings, model) for ddf in fields)
+    repaired = 0
+    if settings.repair:
+        recovered, repaired = _repaired(recovered, subject.view, pulse)
+    field = field_from_ddf(recovered, subject.image.geometry)
+    result = moved(subject.image, subject.labels, field, settings, repaired=repaired, pulse=pulse)
+    start_field = field_from_ddf(start, subject.image.geometry)
+    return Sample(seed, field, result.image, result.labels, result.quality, start_field)
 
 
 def _model_fields(
     model: Model,
     view: ModelView,
-    seed: int,
+    seeds: Sequence[int],
     settings: SamplingSettings,
     on_step: StepTold | None,
     note: Callable[[str], object],
-) -> tuple[Tensor, Tensor] | None:
-    """Start field and recovered field on the model's grid: `(D, *S)`, or `(Z, D, *S)`."""
-    assert settings.level is not None and settings.start is not None
+) -> list[tuple[Tensor, Tensor]] | None:
+    """Start and recovered field per seed on the model's grid: `(D, *S)`, or `(Z, D, *S)`.
+
+    Several seeds need a view of one image.
+    """
+    assert settings.level is not None
     image, shared = _network_images(view, settings)
     device = _device_of(model)
     image = image.to(device)
     window = _velocity_window(model, view, settings, device)
-    start = _start_field(model, view, len(image), shared, seed, settings, window)
+    starts = [
+        _start_field(model, view, len(image), shared, seed, settings, window) for seed in seeds
+    ]
     if model.step is None:
-        return _single(start, shared), _single(start, shared)
-    _configure(model, settings)
-    recovery = replace(
-        model.recovery,
-        start=settings.start,
-        steps=settings.steps,
-        precision=settings.precision,
-        shared=shared,
-    )
+        return [(_single(start, shared), _single(start, shared)) for start in starts]
     result = recover_within_memory(
         model.step,
         image,
-        start,
+        torch.cat(starts),
         settings.level,
-        recovery,
+        _configured(model, settings, shared=shared),
         window=window,
         callback=on_step,
         note=note,
     )
     if not result.finished:
         return None
-    return _single(start, shared), _single(result.ddf, shared)
+    recovered = result.ddf.split(len(image))
+    pairs = zip(starts, recovered, strict=True)
+    return [(_single(start, shared), _single(ddf, shared)) for start, ddf in pairs]
 
 
 def _network_images(view: ModelView, settings: SamplingSettings) -> tuple[Tensor, bool]:
@@ -303,13 +341,21 @@ def _start_field(
     return start.expand(count, *start.shape[1:]) if shared else start
 
 
-def _configure(model: Model, settings: SamplingSettings) -> None:
-    """Give the step its gain or recursions."""
+def _configured(model: Model, settings: SamplingSettings, *, shared: bool) -> RecoverySettings:
+    """Give the step its gain or recursions, and the recovery its settings."""
     step = model.step
     if isinstance(step, VelocityStep):
         step.gain = settings.gain if settings.gain is not None else model.architecture["gain"]
     elif isinstance(step, PublishedStep):
         step.recursions = settings.recursions or model.architecture["recursions"]
+    assert settings.start is not None
+    return replace(
+        model.recovery,
+        start=settings.start,
+        steps=settings.steps,
+        precision=settings.precision,
+        shared=shared,
+    )
 
 
 def _single(ddf: Tensor, shared: bool) -> Tensor:
@@ -338,9 +384,11 @@ def _plane_axes(view: ModelView, dimension: int) -> list[int]:
     return [axis for axis in range(dimension) if axis != view.slice_axis]
 
 
-def _repaired(ddf: np.ndarray, view: ModelView) -> tuple[np.ndarray, int]:
+def _repaired(
+    ddf: np.ndarray, view: ModelView, pulse: Callable[[], object]
+) -> tuple[np.ndarray, int]:
     """The field without folds as far as possible, and the number of voxels changed."""
-    result = unfold(torch.from_numpy(ddf)[None], axes=_plane_axes(view, ddf.ndim - 1))
+    result = unfold(torch.from_numpy(ddf)[None], axes=_plane_axes(view, ddf.ndim - 1), pulse=pulse)
     return result.ddf[0].numpy(), result.changed
 
 

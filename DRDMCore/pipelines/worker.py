@@ -108,7 +108,8 @@ class Worker:
         """Tells the events of a job, and the job whether to stop."""
 
         def progress(event: Event) -> bool:
-            self._tell({"id": id_, **event.as_dict()})
+            if event.kind != "pulse":
+                self._tell({"id": id_, **event.as_dict()})
             return not self._gone.is_set() and id_ not in self._unwanted
 
         return progress

@@ -40,7 +40,7 @@ from DRDMCore.pipelines.moving import moved
 from DRDMCore.pipelines.settings import SamplingSettings, settings_of
 from DRDMCore.pipelines.warm_models import WarmModels
 from DRDMCore.pipelines.worker_arguments import checked
-from DRDMCore.progress import Callback, Event, tell
+from DRDMCore.progress import Callback, Event, pulse_of, tell
 from DRDMCore.recovery import PublishedStep
 
 EFFORTS = ("fast", "full")
@@ -148,9 +148,11 @@ def _scale(arguments: Arguments, progress: Callback) -> Result:
     image, labels = _subject(arguments)
     out, amplitude = Path(arguments["out"]), float(arguments["amplitude"])
     field = on_grid_of(image, read_field(arguments["field"]), arguments["field"])
-    field, changed = scaled(field, amplitude)
+    pulse = pulse_of(progress)
+    field, changed = scaled(field, amplitude, pulse)
     tell(progress, Event("step", "the field is scaled", 1, 2))
-    quality = moved(image, labels, field, SamplingSettings(), repaired=changed).quality
+    settings = SamplingSettings()
+    quality = moved(image, labels, field, settings, repaired=changed, pulse=pulse).quality
     write_field(field, out, compress=False)
     return {"field": out, "quality": quality, "amplitude": amplitude}
 

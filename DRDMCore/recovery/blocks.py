@@ -14,7 +14,42 @@ from DRDMCore.fields.grid import Box
 
 def conv_class(dimension: int) -> type[nn.Conv2d] | type[nn.Conv3d]:
     """The convolution for 2 or 3 spatial axes."""
-    return nn.Conv2d if dimension == 2 else nn.Conv3d
+    return nn.Conv2d if dimension == 2 else Convolution3d
+
+
+class Convolution3d(nn.Conv3d):
+    """A convolution that a CPU always does by oneDNN, which torch does not use for small images.
+
+    Torch's own way (2.13, one image in float32) takes 8 times as long for 20x28x20 voxels.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution itself."""
+        small = len(input) == 1 and input.shape[:4].numel() <= _MOST_WITHOUT
+        plain = input.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
+        learns = torch.is_grad_enabled() and (weight.requires_grad or input.requires_grad)
+        wide = self.kernel_size != (1, 1, 1) and self.padding_mode == "zeros"
+        if not (small and plain and wide) or learns or _autocasts() or not _has_onednn():
+            return super()._conv_forward(input, weight, bias)
+        sizes = (self.padding, self.stride, self.dilation)
+        return torch.mkldnn_convolution(input, weight, bias, *sizes, self.groups)  # type: ignore[arg-type]
+
+
+_MOST_WITHOUT = 20480
+"""Up to this product of the first four sides torch does without oneDNN."""
+
+
+def _has_onednn() -> bool:
+    """Whether this torch has oneDNN and it is not switched off."""
+    return torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()
+
+
+def _autocasts() -> bool:
+    """Whether autocast is on for the CPU."""
+    try:
+        return torch.is_autocast_enabled("cpu")
+    except TypeError:  # torch < 2.4
+        return torch.is_autocast_cpu_enabled()
 
 
 def channels_last(tensor: Tensor) -> Tensor:
@@ -44,32 +79,6 @@ def normalised(norm: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
     return norm(image)
 
 
-def convolved(conv: nn.Conv2d | nn.Conv3d, image: Tensor) -> Tensor:
-    """The convolution; on a CPU always by oneDNN, which torch does without for one small image.
-
-    Its own way (torch 2.13) takes 8 times as long for a volume of 20x28x20.
-    """
-    small = len(image) == 1 and image.ndim == 5 and image.shape[:4].numel() <= _MOST_WITHOUT
-    plain = image.device.type == "cpu" and image.dtype == conv.weight.dtype == torch.float32
-    learns = torch.is_grad_enabled() and (conv.weight.requires_grad or image.requires_grad)
-    if not (small and plain) or learns or _autocasts() or not torch.backends.mkldnn.is_available():
-        return conv(image)
-    sizes = conv.padding, conv.stride, conv.dilation
-    return torch.mkldnn_convolution(image, conv.weight, conv.bias, *sizes, conv.groups)
-
-
-_MOST_WITHOUT = 20480
-"""Up to this product of the first four sides torch does without oneDNN."""
-
-
-def _autocasts() -> bool:
-    """Whether autocast is on for the CPU."""
-    try:
-        return torch.is_autocast_enabled("cpu")
-    except TypeError:  # torch < 2.4
-        return torch.is_autocast_cpu_enabled()
-
-
 def dilated(conv: nn.Conv2d | nn.Conv3d, image: Tensor) -> Tensor:
     """A convolution whose kernel is dilated; every side keeps its length.
 
@@ -79,7 +88,7 @@ def dilated(conv: nn.Conv2d | nn.Conv3d, image: Tensor) -> Tensor:
     learns = conv.weight.requires_grad and torch.is_grad_enabled()
     reduced = image.device.type == "cpu" and image.dtype == torch.bfloat16
     if not (learns and reduced and conv.dilation[0] > 1):
-        return convolved(conv, image)
+        return conv(image)
     assert conv.bias is not None
     weight, bias = conv.weight.to(image.dtype), conv.bias.to(image.dtype)
     return _Dilated.apply(image, weight, bias, conv.dilation[0])

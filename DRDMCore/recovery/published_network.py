@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from DRDMCore.recovery.blocks import (
     channels_last,
     conv_class,
-    convolved,
     dilated,
     in_full_precision,
     spatial,
@@ -44,7 +43,7 @@ class AtrousBlock(nn.Module):
 
     def entry(self, image: Tensor) -> Tensor:
         """First convolution and norm."""
-        image = convolved(self.conv0, image)
+        image = self.conv0(image)
         # torch's norm leaves the channels-last layout.
         return channels_last(self.ln(image)) if hasattr(self, "ln") else image
 

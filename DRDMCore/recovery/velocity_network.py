@@ -6,7 +6,6 @@ working there, and the network costs an eighth of a full-resolution one in 3D.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 from DRDMCore.recovery.blocks import (
     channels_last,
     conv_class,
-    convolved,
     in_full_precision,
     normalised,
     spatial,
@@ -45,10 +43,10 @@ class ConditionedBlock(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """`(B, in, *S)` and `(B, E)` to `(B, out, *S)`."""
         scale, shift = self.modulation(embedding).chunk(2, dim=1)
-        y = normalised(self.norm1, convolved(self.conv1, x))
+        y = normalised(self.norm1, self.conv1(x))
         scale, shift = spatial(1 + scale, self.dimension), spatial(shift, self.dimension)
         y = F.silu(torch.addcmul(shift, y, scale))
-        y = normalised(self.norm2, convolved(self.conv2, y))
+        y = normalised(self.norm2, self.conv2(y))
         # In the type of `y`: the stem stays in float32, and what it adds must not spread that.
         return F.silu(y + self.skip(x).to(y.dtype))
 
@@ -103,8 +101,7 @@ class VelocityNetwork(nn.Module):
             `(B, D, *S / 2)` velocity in units of its own rms, float32.
         """
         embedding = self.embed(_fourier(scale))
-        stem = functools.partial(convolved, self.stem)
-        x = in_full_precision(stem, channels_last(_space_to_depth(image)))
+        x = in_full_precision(self.stem, channels_last(_space_to_depth(image)))
         skips = []
         for index, block in enumerate(self.encoder):
             x = block(x, embedding)
@@ -115,7 +112,7 @@ class VelocityNetwork(nn.Module):
         for index in reversed(range(len(self.decoder))):
             x = F.interpolate(self.up[index](x), scale_factor=2.0, mode="nearest")
             x = self.decoder[index](torch.cat([skips[index], x], dim=1), embedding)
-        return in_full_precision(functools.partial(convolved, self.head), x)
+        return in_full_precision(self.head, x)
 
 
 def _space_to_depth(image: Tensor) -> Tensor:

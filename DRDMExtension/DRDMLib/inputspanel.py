@@ -33,7 +33,7 @@ class InputsPanel:
     def showModels(self, chosen=None):
         """Offer the models that are there; choose one of them."""
         self._entries = {entry.name: entry for entry in modellist.listModels()}
-        items = [(entry.title, name, describe(entry)) for name, entry in self._entries.items()]
+        items = [(entry.title, name, describeFully(entry)) for name, entry in self._entries.items()]
         parameters = self.main.parameters
         if chosen is not None and parameters is not None:
             parameters.model = chosen
@@ -92,6 +92,7 @@ class InputsPanel:
         """Bring the widgets up to date."""
         ui, entry = self.main.ui, self.entry()
         ui.modelDescriptionLabel.setText("" if entry is None else describe(entry))
+        ui.modelDescriptionLabel.setToolTip("" if entry is None else describeFully(entry))
         warning = self._warning()
         ui.modelWarningLabel.setText(warning)
         ui.modelWarningLabel.setVisible(bool(warning))
@@ -172,16 +173,26 @@ class InputsPanel:
 
 
 def describe(entry):
-    """A model in a line: what it knows, from what, and under which licence."""
+    """A model in a line: what it knows, and under which licence."""
     if not entry.usable:
         return f"{entry.title} {entry.problem}"
     if entry.path is None:
-        return _("Any anatomy. {notes}").format(notes=entry.notes)
-    kind = {2: _("2D"), 3: _("3D")}.get(entry.dimension, _("2D and 3D"))
-    parts = [kind, entry.modality if entry.modality != "any" else "", entry.anatomy]
-    text = ", ".join(filter(None, parts)) + "."
+        return entry.notes
+    kind = {2: _("2D"), 3: _("3D")}[entry.dimension]
+    text = _("{kind} {modality}: {anatomy}. Licence: {licence}.")
+    return text.format(
+        kind=kind,
+        modality=entry.modality,
+        anatomy=entry.anatomy,
+        licence=entry.licence or _("not stated"),
+    )
+
+
+def describeFully(entry):
+    """What is known of a model, for its tooltip."""
+    parts = [describe(entry)]
     if entry.data:
-        text += " " + _("Learnt from {data}.").format(data=entry.data.rstrip("."))
-    if entry.licence:
-        text += " " + _("Licence: {licence}.").format(licence=entry.licence)
-    return f"{text} {entry.notes}".strip()
+        parts.append(_("Learnt from {data}.").format(data=entry.data.rstrip(".")))
+    if entry.path is not None:
+        parts += [entry.notes, str(entry.path)]
+    return "\n".join(filter(None, parts))

@@ -172,7 +172,7 @@ def gridTransformFromField(image):
     displacements.SetOrigin(_turned(grid.origin))
     # Scalars, not vectors: VTK takes a grid without scalars for the identity, silently.
     displacements.AllocateScalars(vtk.VTK_FLOAT, 3)
-    displacementsArray(displacements)[...] = _turnedVectors(sitk.GetArrayViewFromImage(image))
+    _turnVectors(sitk.GetArrayViewFromImage(image), displacementsArray(displacements))
     transform = slicer.vtkOrientedGridTransform()
     transform.SetDisplacementGridData(displacements)
     transform.SetGridDirectionMatrix(_directionMatrix(grid))
@@ -182,7 +182,9 @@ def gridTransformFromField(image):
 
 def fieldFromGridTransform(transform):
     """The displacement field of a grid transform as a SimpleITK image, float, mm, LPS."""
-    vectors = _turnedVectors(displacementsArray(transform.GetDisplacementGrid()))
+    stored = displacementsArray(transform.GetDisplacementGrid())
+    vectors = np.empty(stored.shape, np.float32)
+    _turnVectors(stored, vectors)
     image = imageOnGrid(vectors, gridOfTransform(transform), isVector=True)
     for key, text in FIELD_KEYS.items():
         image.SetMetaData(key, text)
@@ -195,11 +197,11 @@ def displacementsArray(displacements):
     return vectors.reshape(*reversed(displacements.GetDimensions()), 3)
 
 
-def _turnedVectors(vectors):
-    """Vectors from LPS to RAS or back, float, in memory of their own."""
-    turned = np.array(vectors, dtype=np.float32)
-    np.negative(turned[..., :2], out=turned[..., :2])
-    return turned
+def _turnVectors(vectors, out):
+    """Write vectors `(k, j, i, 3)` from LPS to RAS or back into another array of floats."""
+    rows = (len(vectors), -1)  # long rows are four times faster than threes
+    signs = np.tile(np.array([-1, -1, 1], np.float32), vectors[0].size // 3)
+    np.multiply(vectors.reshape(rows), signs, out=out.reshape(rows), casting="same_kind")
 
 
 def _turned(point):

@@ -14,14 +14,14 @@ def _titles():
     """Title and tooltip of each column."""
     return (
         (_("Keep"), _("Ticked samples are exported.")),
-        (_("Sample"), _("Number of the sample; its node has the name in the tooltip.")),
+        (_("No."), _("Number of the sample; its name is in the tooltip.")),
         (_("Mean\nmm"), _("Mean displacement, millimetres.")),
         (_("Max\nmm"), _("Largest displacement, millimetres.")),
         (
             _("Min\ndet J"),
             _("Smallest local change of volume: 1 is none, 0.5 half, below 0 folded."),
         ),
-        (_("Folded"), _("Folded voxels, counted strictly; 0 is what you want.")),
+        (_("Folds"), _("Folded voxels, counted strictly; 0 is what you want.")),
         (
             _("Volume\nchange"),
             _("Change of the segments' volumes, least to most; each is in the tooltip."),
@@ -95,7 +95,8 @@ class SamplesTable:
         self._table.verticalHeader().setVisible(False)
         header = self._table.horizontalHeader()
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        header.setMinimumSectionSize(36)
+        header.setMinimumSectionSize(30)
+        header.setHighlightSections(False)
         header.setStretchLastSection(True)
 
     def _write(self, row, sample):

@@ -66,10 +66,10 @@ def field_job(made: Ready, device: str) -> Callable[[], object]:
     return job
 
 
-def milliseconds(job: Callable[[], object], device: str, repeats: int = REPEATS) -> float:
+def milliseconds(job: Callable[[], object], device: str) -> float:
     """Median time of a job, two runs to warm up."""
     seconds = []
-    for index in range(repeats + 2):
+    for index in range(REPEATS + 2):
         _wait(device)
         start = time.perf_counter()
         job()
@@ -87,10 +87,10 @@ def flops(made: Ready, precision: str, device: str) -> float:
     return float(counter.get_total_flops())
 
 
-def matmul_rate(device: str, side: int = _SQUARE) -> float:
+def matmul_rate(device: str) -> float:
     """Operations per second of a large bf16 matrix product: the roof that can be reached."""
-    left = torch.ones(side, side, dtype=torch.bfloat16, device=device)
-    return 2 * side**3 / (milliseconds(lambda: left @ left, device) / 1e3)
+    left = torch.ones(_SQUARE, _SQUARE, dtype=torch.bfloat16, device=device)
+    return 2 * _SQUARE**3 / (milliseconds(lambda: left @ left, device) / 1e3)
 
 
 def _wait(device: str) -> None:

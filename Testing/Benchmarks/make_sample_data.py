@@ -11,16 +11,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 from machine import REPOSITORY
+from PIL import Image
 
 from DRDMCore.imaging import Volume, phantom
 
 FOLDER = REPOSITORY / "DRDMExtension" / "Resources" / "SampleData"
 SEED = 1001
 SLICE_THICKNESS_MM = 8.0
-SUBJECTS = {"torso-3d": (48, 64, 64), "heart-2d": None}
-"""Voxels per axis of each kind; few, because the files lie in the repository."""
+THUMBNAIL = (128, 128)
+SUBJECTS = {"torso-3d": (40, 64, 64), "heart-2d": None}
+"""Voxels per axis; few, because the files lie in the repository; voxel sizes with few digits."""
 
 COLOURS = {
     "left lung": (0.46, 0.66, 0.86),
@@ -63,6 +66,14 @@ def describe_segments(image: sitk.Image, names: dict[int, str]) -> None:
             image.SetMetaData(f"Segment{number}_{key}", text)
 
 
+def write_thumbnail(volume: Volume, path: Path) -> None:
+    """Draw the slice in the middle, as the module Sample Data shows it."""
+    array = volume.array if volume.array.ndim == 2 else volume.array[len(volume.array) // 2]
+    low, high = np.percentile(array, (1, 99))
+    grey = (255 * np.clip((array - low) / (high - low), 0, 1)).astype(np.uint8)
+    Image.fromarray(grey).resize(THUMBNAIL, Image.Resampling.BICUBIC).save(path, optimize=True)
+
+
 def write(image: sitk.Image, path: Path) -> None:
     """Write an image as small as it gets."""
     sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=9)
@@ -77,6 +88,7 @@ def main(folder: Path) -> None:
         segmentation = image_of(labels)
         describe_segments(segmentation, dict(labels.label_names))
         write(image_of(volume), folder / f"phantom-{kind}.nrrd")
+        write_thumbnail(volume, folder / f"phantom-{kind}.png")
         write(segmentation, folder / f"phantom-{kind}.seg.nrrd")
 
 

@@ -46,6 +46,10 @@ class ExtensionsManagerModel:
         self.asked: list[str] = []
         self.works = True
 
+    def clear(self) -> None:
+        """None is installed any more."""
+        self.__init__()  # type: ignore[misc]
+
     def isExtensionInstalled(self, name: str) -> bool:
         return name in self.installed
 

@@ -102,14 +102,14 @@ class ctkCollapsibleButton(Folding, QtWidgets.QAbstractButton):
     contentsLineWidth = kept(int, "contentsLineWidth", 1)
 
     def sizeHint(self) -> QtCore.QSize:
-        inner = self.layout().sizeHint() if self.layout() else QtCore.QSize(0, HEADER)
+        inner = self.layout().totalSizeHint() if self.layout() else QtCore.QSize(0, HEADER)
         width = max(inner.width(), self.fontMetrics().horizontalAdvance(self.text) + 40)
         return QtCore.QSize(width, HEADER if self._collapsed else max(inner.height(), HEADER))
 
     def minimumSizeHint(self) -> QtCore.QSize:
         if self._collapsed or self.layout() is None:
             return QtCore.QSize(0, HEADER)
-        return self.layout().minimumSize()
+        return self.layout().totalMinimumSize()
 
     def hitButton(self, point: QtCore.QPoint) -> bool:
         return point.y() < HEADER

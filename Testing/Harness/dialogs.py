@@ -119,7 +119,11 @@ class Dialogs:
         return self._show_message(
             Dialog("message", box.text, box.windowTitle, box.detailedText, icon),
             box.standardButtons,
-            {button.text.replace("&", ""): button for button in box.buttons()},
+            {
+                button.text.replace("&", ""): button
+                for button in box.buttons()
+                if _is_own(box, button)
+            },
             box,
         )
 
@@ -164,6 +168,12 @@ class Dialogs:
             return chosen[0] if chosen else None
 
         return execute
+
+
+def _is_own(box: Any, button: Any) -> bool:
+    """Whether a button was added by hand; "Show Details..." is Qt's."""
+    standard = box.standardButton(button) != Button.NoButton
+    return not standard and not button.text.endswith("Details...")
 
 
 def _refuse(owner: str, name: str) -> Callable[..., None]:

@@ -54,7 +54,9 @@ class CoreIOManager:
             return "MarkupsFile"
         return "VolumeFile"
 
-    def loadNodes(self, kind: str, properties: dict[str, Any], nodes: Any, messages: Any) -> bool:
+    def loadNodes(
+        self, kind: str, properties: dict[str, Any], nodes: Any = None, messages: Any = None
+    ) -> bool:
         """Load a file; the node is added to the collection."""
         unknown = set(properties) - _KNOWN
         if kind not in self._readers or unknown:
@@ -66,7 +68,8 @@ class CoreIOManager:
             return False
         if properties.get("name"):
             node.SetName(properties["name"])
-        nodes.AddItem(node)
+        if nodes is not None:
+            nodes.AddItem(node)
         return True
 
     def _read_volume(self, path: str, properties: dict[str, Any]) -> Any:
@@ -130,9 +133,9 @@ class CoreIOManager:
             for each in self.fileWriterExtensions(node)
         )
         fitting = [each for each in known if str(path).lower().endswith(each)]
-        return max(fitting, key=len, default="")
+        return max(fitting, key=len, default=Path(path).suffix.lower())
 
-    def saveNodes(self, kind: str, properties: dict[str, Any], messages: Any) -> bool:
+    def saveNodes(self, kind: str, properties: dict[str, Any], messages: Any = None) -> bool:
         path = str(properties["fileName"])
         if kind == "SceneFile":
             return self._save_scene(path)

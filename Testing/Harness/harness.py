@@ -176,6 +176,14 @@ class Harness:
         """Back to an empty application: no module, no nodes, no answers."""
         self.closeModules()
         self.clearScene()
+        # Clearing keeps them, and with them what listens to them.
+        nodes = self.scene.GetNodesByClass("vtkMRMLScriptedModuleNode")
+        nodes.UnRegister(None)
+        for index in range(nodes.GetNumberOfItems()):
+            self.scene.RemoveNode(nodes.GetItemAsObject(index))
+        self.app.moduleManager().forgetOld()
+        self.app.extensionsManagerModel().clear()
+        self.processEvents()
         self.dialogs.clear()
         self.packages.clear()
         self.version.reset()

@@ -79,11 +79,6 @@ class qSlicerScriptedLoadableModule(Module):
             widget.setup()
         return self._widget
 
-    def removeWidget(self) -> None:
-        if self._widget is not None:
-            self._widget.deleteLater()
-            self._widget = None
-
 
 class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
     """The C++ object behind the panel: `parent` of the widget class."""
@@ -140,6 +135,7 @@ class ModuleManager(QtCore.QObject):
     def __init__(self, scene: Scene) -> None:
         super().__init__()
         self._modules: dict[str, Module] = {}
+        self._old: list[QtWidgets.QWidget] = []
         for name, logic in scene.logics.items():
             self._publish(LoadableModule(name, logic))
 
@@ -170,14 +166,22 @@ class ModuleManager(QtCore.QObject):
         """What happens to a scripted module at the end of the application."""
         module = self._modules[name]
         self.moduleAboutToBeUnloaded.emit(name)
-        if isinstance(module, qSlicerScriptedLoadableModule):
-            module.removeWidget()
+        if isinstance(module, qSlicerScriptedLoadableModule) and module._widget is not None:
+            # Slicer ends soon after this: what still listens to the scene keeps its widgets.
+            module._widget.hide()
+            self._old.append(module._widget)
         del self._modules[name]
         delattr(slicer.modules, name.lower())
         delattr(slicer.moduleNames, name)
         for each in (f"{name}Instance", f"{name}Widget"):
             vars(slicer.modules).pop(each, None)
         sys.modules.pop(name, None)
+
+    def forgetOld(self) -> None:
+        """Delete the panels of unloaded modules."""
+        for each in self._old:
+            each.deleteLater()
+        self._old.clear()
 
     def module(self, name: str) -> Module | None:
         return self._modules.get(name)

@@ -257,6 +257,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         for index in reversed(range(self._box.count)):
             if self._key(index) not in keys:
                 self._node_tags.pop(self._key(index)[0] or "", None)
+                if index == self._box.currentIndex:  # Qt 5 goes back, newer ones go on
+                    self._box.setCurrentIndex(index - 1)
                 self._box.removeItem(index)
         for index, (text, node, action) in enumerate(wanted):
             if index >= self._box.count or self._key(index) != (node, action):

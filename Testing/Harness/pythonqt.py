@@ -72,6 +72,8 @@ def signal_signature(owner: QtCore.QObject, signal: str) -> str:
 
 def connect(owner: QtCore.QObject, signal: str, *target: Any) -> bool:
     """`owner.connect("clicked(bool)", slot)` or `(..., receiver, "slot()")`."""
+    if isinstance(signal, QtCore.QObject):  # QTimer.singleShot calls PySide6's own way
+        return bool(QtCore.QObject.connect(signal, *target))
     name = QtCore.SIGNAL(signal_signature(owner, signal))
     if len(target) == 2:
         return bool(QtCore.QObject.connect(owner, name, target[0], QtCore.SLOT(target[1])))

@@ -72,8 +72,8 @@ def _check_properties(owner: str, element: ElementTree.Element, known: set[str])
         name = each.get("name", "")
         if each.get("stdset") != "0" and name not in known and meta.indexOfProperty(name) < 0:
             raise UiError(
-                f"The .ui file sets the property '{name}' of {element.get('name')}, but {owner} has "
-                "none of that name: correct it, add it to Testing/Harness, or mark it with "
+                f"The .ui file sets the property '{name}' of {element.get('name')}, but {owner} "
+                "has none of that name: correct it, add it to Testing/Harness, or mark it with "
                 'stdset="0" if it is a dynamic property.'
             )
 

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -310,3 +311,38 @@ def test_what_nobody_asked_to_save_does_not_outlive_its_launcher(lib, launcher, 
     os.kill(int(child.lines[0]), signal.SIGKILL)
     assert child.wait() < 5
     assert family.isGone()
+
+
+APPLICATION = """\
+import os, sys, time, types
+class QTimer:
+    def __init__(self):
+        self.timeout = types.SimpleNamespace(connect=lambda function: None)
+    setInterval = start = stop = lambda self, *ignored: None
+sys.modules["qt"] = types.SimpleNamespace(QTimer=QTimer)
+slicer, i18n = types.ModuleType("slicer"), types.ModuleType("slicer.i18n")
+slicer.i18n, i18n.tr = i18n, str
+sys.modules |= {"slicer": slicer, "slicer.i18n": i18n}
+from DRDMLib.workerprocess import ChildProcess
+lines = []
+child = ChildProcess(["-m", "DRDMCore", "serve"], lines.append, print)
+while not lines:
+    child.poll()
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize(
+    "end", ["sys.exit()", "raise RuntimeError", "os._exit(0)", "os.kill(os.getpid(), 9)"]
+)
+def test_the_worker_goes_with_the_application_however_that_ends(end, tmp_path):
+    if "kill" in end and os.name != "posix":
+        pytest.skip("POSIX signals")
+    family = Family()
+    script = tmp_path / "application.py"
+    script.write_text(APPLICATION + end, encoding="utf-8")
+    environment = {**os.environ, **family.environment, "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(REPOSITORY / "DRDMExtension")
+    command = [sys.executable, str(script)]
+    subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+    assert family.isGone(seconds=20)

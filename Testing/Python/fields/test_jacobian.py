@@ -114,3 +114,11 @@ def test_motion_separability_refuses_a_distance_off_the_grid():
     for distance in (0, 6):
         with pytest.raises(ValueError, match=r"`distance` must be 1 .. 5 voxels"):
             motion_separability(ddf, distance)
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (7, 8, 9)])
+def test_motion_separability_does_not_depend_on_the_slabs(monkeypatch, shape):
+    ddf = torch.randn(2, len(shape), *shape, generator=torch.Generator().manual_seed(5))
+    whole = motion_separability(ddf, 3)
+    monkeypatch.setattr("DRDMCore.fields.jacobian._SLAB_VOXELS", 1)
+    assert torch.equal(motion_separability(ddf, 3), whole)

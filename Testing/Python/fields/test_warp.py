@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from DRDMCore.fields import sample_cubic, warp, warp_labels
+from DRDMCore.fields import displaced_coordinates, sample_cubic, warp, warp_labels
 from DRDMCore.fields.grid import identity_coordinates, sample
 
 SHAPES = [(7, 5), (6, 5, 7), (1, 6), (5, 1, 4), (2, 2)]
@@ -250,3 +250,38 @@ def test_gradient_of_sample_cubic():
     at = 0.1 + 2.7 * torch.rand(1, 2, 3, 2, generator=seeded(5), dtype=torch.float64)
     image, at = differentiable(noise(1, 2, 4, 4), at)
     assert torch.autograd.gradcheck(sample_cubic, (image, at))
+
+
+@pytest.fixture
+def threads():
+    """Sets the number of threads, and puts it back afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("shape", [(24, 20, 22), (21, 25, 27), (90, 95)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_number_of_threads_changes_no_bit(threads, shape, channels):
+    image, ddf = noise(1, channels, *shape).float(), random_field(shape, 4.0).float()
+    made = []
+    for count in (1, 2, 3):
+        threads(count)
+        made.append(warp(image, ddf, padding="zeros"))
+    assert torch.equal(made[0], made[1]) and torch.equal(made[0], made[2])
+
+
+def test_image_read_in_parts_is_every_voxel_once(threads):
+    threads(2)
+    shape = (22, 21, 20)
+    image = torch.arange(22 * 21 * 20, dtype=torch.float32).reshape(1, 1, *shape)
+    made = warp(image, torch.zeros(1, 3, *shape))
+    torch.testing.assert_close(made, image, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("padding", ["border", "zeros", "reflection"])
+def test_displaced_reading_is_reading_at_the_coordinates(shape, padding):
+    image, ddf = noise(2, 3, *shape).float(), random_field(shape, 3.0, batch=2).float()
+    at = displaced_coordinates(ddf)
+    assert torch.equal(warp(image, ddf, padding=padding), sample(image, at, padding=padding))

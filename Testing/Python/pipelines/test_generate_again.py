@@ -288,3 +288,13 @@ def test_replay_refuses_what_it_cannot_replay(make_job, tmp_path):
         job = make_job(2, model=HEART, out="heart")
         generate(job)
         replay(job.out, 1, progress=lambda event: False)
+
+
+def test_stop_is_seen_between_passes_too(make_job, write_subject):
+    """Resampling, smoothing of folds and measuring take seconds on a large volume."""
+    job = make_job(3, files=write_subject(3), count=1, level=70)
+    events: list[Event] = []
+    with pytest.raises(Cancelled):
+        generate(job, stop_at("pulse", 2, events))
+    assert [event.kind for event in events] == ["start", "pulse", "pulse"]
+    assert not list(job.out.rglob("*_field*"))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from DRDMCore.errors import DRDMError, InputError, ModelError
+from DRDMCore.errors import Cancelled, DRDMError, InputError, ModelError
 from DRDMCore.imaging import field_from_ddf, read_field, read_image, write_field
 from DRDMCore.models import find_model, import_published, load_model, save_model
 from DRDMCore.pipelines.generate import generate
@@ -206,6 +206,7 @@ def test_failures_foreseen_and_not(client):
 
 def test_results_are_json_whatever_they_hold():
     def odd(job, arguments, progress):
+        tell(progress, Event("pulse"))
         tell(progress, Event("note", "a \ud800 and\nlines \u2028", data={"x": np.float32("inf")}))
         numbers = [np.float64("nan"), np.int64(3), np.float32(0.5), np.bool_(True), float("-inf")]
         return {"numbers": numbers, "path": Path("a/b"), "pair": (1, 2), 4: None}
@@ -393,6 +394,10 @@ def test_scaled_field_is_written_and_measured(jobs, make_job, tmp_path):
     assert strong["folding"]["voxels"] == 0 and strong["labels"] == []
     with pytest.raises(InputError, match="`amplitude`"):
         run(jobs, "scale", **given, amplitude=2, out=str(out))
+    arguments = {**given, "amplitude": 1.5, "out": str(tmp_path / "stopped.nrrd")}
+    with pytest.raises(Cancelled):
+        jobs.run("scale", arguments, lambda event: event.kind != "pulse")
+    assert not (tmp_path / "stopped.nrrd").exists()
 
 
 def test_effort_means_passes(tmp_path, jobs, make_job):

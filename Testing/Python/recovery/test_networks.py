@@ -8,7 +8,7 @@ import torch
 
 from DRDMCore.fields import exp_svf, resize_ddf
 from DRDMCore.recovery import PublishedNetwork, PublishedStep, VelocityNetwork, VelocityStep
-from DRDMCore.recovery.blocks import pad_to_multiple
+from DRDMCore.recovery.blocks import channels_last, conv_class, pad_to_multiple
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -225,3 +225,34 @@ def test_tiny_images_are_padded(shape):
             ddf = step.eval()(image, level, level - 1)
         assert ddf.shape == (1, len(shape), *shape)
         assert bool(torch.isfinite(ddf).all())
+
+
+@pytest.mark.parametrize("stride, dilation", [(1, 1), (1, 3), (2, 1)])
+@pytest.mark.parametrize("channels_in", [1, 6])
+def test_small_convolution_is_the_convolution(stride, dilation, channels_in):
+    sizes = {"stride": stride, "padding": dilation, "dilation": dilation}
+    conv = conv_class(3)(channels_in, 5, 3, **sizes)
+    image = channels_last(torch.rand(1, channels_in, 9, 8, 10, generator=seeded()))
+    with torch.no_grad():
+        plain = torch.nn.functional.conv3d(image, conv.weight, conv.bias, **sizes)
+        torch.testing.assert_close(conv(image), plain, atol=1e-5, rtol=1e-5)
+    conv(image).sum().backward()  # where a gradient is wanted it is torch's own
+    assert conv.weight.grad is not None and conv.weight.grad.abs().sum() > 0
+
+
+def test_small_convolution_follows_autocast():
+    conv = conv_class(3)(4, 4, 3, padding=1)
+    image = torch.rand(1, 4, 8, 8, 8, generator=seeded())
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert conv(image).dtype == torch.bfloat16
+
+
+def test_bf16_goes_on_after_the_stem(velocity_step):
+    network = velocity_step(3).network
+    seen = []
+    hook = network.encoder[0].register_forward_hook(lambda *args: seen.append(args[2].dtype))
+    image = torch.rand(1, 1, 16, 16, 16, generator=seeded())
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        network(image, torch.tensor([0.5]))
+    hook.remove()
+    assert seen == [torch.bfloat16]
