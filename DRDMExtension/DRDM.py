@@ -1,5 +1,6 @@
 """DRDM in 3D Slicer: from one scan, new and plausible anatomy, as deformations."""
 
+import qt
 import slicer
 import vtk
 from DRDMLib import sampledata
@@ -54,6 +55,11 @@ class DRDMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = None
         self._parameters = None
         self._guiTag = None
+        # The nodes of an opened scene find each other some events later than we are told of it.
+        self._rejoin = qt.QTimer()
+        self._rejoin.setSingleShot(True)
+        self._rejoin.setInterval(0)
+        self._rejoin.timeout.connect(self.rejoinScene)
 
     def setup(self):
         """Load the form and join it to the scene."""
@@ -74,6 +80,7 @@ class DRDMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         """End what runs, and the processes behind it."""
+        self._rejoin.stop()
         self.leaveScene()
         self.removeObservers()
         if self.panel is not None:
@@ -104,8 +111,8 @@ class DRDMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.joinScene()
 
     def onSceneImported(self, caller, event):
-        """Show the choices of a scene that was opened: the selectors did not know its nodes yet."""
-        self.joinScene()
+        """Show the choices of a scene that was opened."""
+        self._rejoin.start()
 
     def onSceneChanged(self, caller, event):
         """Show what has come or gone, once for many nodes."""
@@ -120,6 +127,11 @@ class DRDMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(self._parameters, modified, self.onParametersChanged)
         self._guiTag = self._parameters.connectGui(self.ui)
         self.panel.setParameters(self._parameters)
+
+    def rejoinScene(self):
+        """Read the choices of the scene anew."""
+        self.leaveScene()
+        self.joinScene()
 
     def leaveScene(self):
         """Let go of the choices of the scene."""

@@ -41,6 +41,7 @@ def apply_field(
     interpolation: ImageInterpolation = "linear",
     label_interpolation: LabelInterpolation = "nearest",
     padding: Padding = "border",
+    transform: sitk.Transform | None = None,
 ) -> Volume:
     """Pull an image or labels through a field, on their own grid.
 
@@ -56,6 +57,7 @@ def apply_field(
             Neither makes a value that was not there.
         padding: What points outside show: `border` the nearest voxel, `zeros` 0, `minimum` the
             lowest value of an image; labels are 0 there for the last two.
+        transform: `field_transform(field)`, to make it once for several volumes on its grid.
 
     Returns:
         The moved volume.
@@ -67,7 +69,9 @@ def apply_field(
     require_choice("interpolation", interpolation, tuple(_IMAGE))
     require_choice("label_interpolation", label_interpolation, tuple(_LABELS))
     require_choice("padding", padding, _PADDINGS)
-    transform = field_transform(_on_grid_of(volume, field))
+    fitting = _on_grid_of(volume, field)
+    if transform is None or fitting is not field:
+        transform = field_transform(fitting)
     if volume.kind == "labels":
         method = _LABELS[label_interpolation]
         return volume.with_array(_resample(volume.array, volume, transform, method, padding, 0))

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from DRDMCore.imaging import DisplacementField, Volume, apply_field, ddf_from_field
+import SimpleITK as sitk
+
+from DRDMCore.imaging import (
+    DisplacementField,
+    Volume,
+    apply_field,
+    ddf_from_field,
+    field_transform,
+)
 from DRDMCore.pipelines.quality import measure
 from DRDMCore.pipelines.settings import SamplingSettings
 
@@ -24,14 +32,20 @@ class Moved(NamedTuple):
     quality: dict[str, Any]
 
 
-def pulled(volume: Volume, field: DisplacementField, settings: SamplingSettings) -> Volume:
-    """An image or labels pulled through a field as the settings say."""
+def pulled(
+    volume: Volume,
+    field: DisplacementField,
+    settings: SamplingSettings,
+    transform: sitk.Transform | None = None,
+) -> Volume:
+    """An image or labels pulled through a field as the settings say (see `apply_field`)."""
     return apply_field(
         volume,
         field,
         interpolation=settings.interpolation,  # type: ignore[arg-type]
         label_interpolation=settings.label_interpolation,  # type: ignore[arg-type]
         padding=settings.padding,  # type: ignore[arg-type]
+        transform=transform,
     )
 
 
@@ -55,9 +69,11 @@ def moved(
         pulse: Called between the parts of the work; may raise to stop.
     """
     pulse()
-    after = pulled(image, field, settings)
+    transform = field_transform(field)
+    after = pulled(image, field, settings, transform)
     pulse()
-    labels_after = None if labels is None else pulled(labels, field, settings)
+    labels_after = None if labels is None else pulled(labels, field, settings, transform)
+    del transform  # as large as the field twice
     pulse()
     quality = measure(
         ddf_from_field(field),

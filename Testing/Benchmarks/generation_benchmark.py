@@ -18,7 +18,14 @@ from Testing.Benchmarks import (
 )
 from Testing.Benchmarks.fields_benchmark import interleaved
 from Testing.Benchmarks.generation_baseline import PASSES, Baseline
-from Testing.Benchmarks.generation_cases import HEART, HIPPOCAMPUS, TORSO, Case, ready
+from Testing.Benchmarks.generation_cases import (
+    HEART,
+    HIPPOCAMPUS,
+    TORSO,
+    Case,
+    ready,
+    real_hippocampi,
+)
 from Testing.Benchmarks.machine import facts, table, write_result
 
 SEED, LEVEL = 0, 48
@@ -145,6 +152,13 @@ def _peer_versions() -> str:
     return ", ".join(f"{name} {each or 'not installed'}" for name, each in versions.items())
 
 
+def _subject() -> str:
+    """What the hippocampus model is shown."""
+    if real_hippocampi():
+        return "a real subject, its border repeated up to the grid"
+    return "a phantom that the model does not know (no `DRDM_SHARED`): repairing folds takes longer"
+
+
 def _introduction(*, whole: bool, note: str) -> list[str]:
     """What is measured, and where."""
     how = "all of them" if whole else f"its start field plus {LEVELS} times one of its levels"
@@ -161,6 +175,7 @@ def _introduction(*, whole: bool, note: str) -> list[str]:
         "",
         *facts(str(SEED)),
         f"- packages: {_peer_versions()}",
+        f"- hippocampus: {_subject()}",
         *([f"- note: {note}"] if note else []),
         "",
         "Times are medians (and shortest); ratios are of medians (and of the shortest times).",

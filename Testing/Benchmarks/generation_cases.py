@@ -6,13 +6,15 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
+import numpy as np
 
-from DRDMCore.imaging import Volume, phantom
+from DRDMCore.imaging import Volume, list_cases, phantom, read_image, read_labels
+from DRDMCore.imaging.datasets import Case as DatasetCase
 from DRDMCore.imaging.geometry import Geometry
 from DRDMCore.models import Model, load_model
 from DRDMCore.pipelines.sampling import Subject, make_sample, make_samples, see
 from DRDMCore.pipelines.settings import SamplingSettings, resolved
+from Testing.Benchmarks.accuracy_row import shared
 
 SUBJECT_SEED = 1_000_001
 """No training subject has this seed."""
@@ -25,7 +27,9 @@ class Case:
     Attributes:
         title: What the page calls it.
         model: Name of a bundled model.
-        kind: Phantom that lends its picture; what an image shows does not matter to the time.
+        kind: Phantom that lends its picture, or `hippocampus`: a real one (`DRDM_SHARED`). What an
+            image shows matters to the time only where a model does not know it: fields may fold
+            then, and are repaired.
         shape: Voxels of the image, which are those of the network.
     """
 
@@ -37,7 +41,7 @@ class Case:
 
 TORSO = Case("3D 128^3", "phantom-torso-3d", "torso-3d", (128, 128, 128))
 HEART = Case("2D 256^2", "phantom-heart-2d", "heart-2d", (256, 256))
-HIPPOCAMPUS = Case("hippocampus 40x56x40", "hippocampus-mr-3d", "torso-3d", (40, 56, 40))
+HIPPOCAMPUS = Case("hippocampus 40x56x40", "hippocampus-mr-3d", "hippocampus", (40, 56, 40))
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,27 @@ def ready(case: Case, *, precision: str = "fp32", device: str = "cpu") -> Ready:
 
 
 def volumes(kind: str, shape: tuple[int, ...], spacing_mm: float) -> tuple[Volume, Volume]:
-    """Image and labels of a phantom on a grid of isotropic voxels."""
-    image, labels = phantom(kind, SUBJECT_SEED, shape=shape)
-    old = image.geometry
-    new = Geometry(old.size, (spacing_mm,) * len(shape), old.origin_mm, old.direction)
-    return replace(image, geometry=new), replace(labels, geometry=new)
+    """Image and labels on a grid of isotropic voxels."""
+    cases = real_hippocampi() if kind == "hippocampus" else []
+    if cases:
+        pair = read_image(cases[0].image), read_labels(cases[0].labels or cases[0].image)
+    else:
+        pair = phantom("torso-3d" if kind == "hippocampus" else kind, SUBJECT_SEED, shape=shape)
+    origin, still = (0.0,) * len(shape), tuple(np.eye(len(shape)).ravel().tolist())
+    grid = Geometry(shape[::-1], (spacing_mm,) * len(shape), origin, still)
+    image, labels = (
+        replace(each, array=_padded(each.array, shape), geometry=grid) for each in pair
+    )
+    return image, labels
 
 
-def model_image(case: Case) -> torch.Tensor:
-    """The image as the network sees it, `(1, 1, *S)`."""
-    return ready(case).subject.view.image
+def real_hippocampi() -> list[DatasetCase]:
+    """Real subjects beside the repository, if they are there."""
+    folder = shared("data", "hippocampus")
+    return list_cases(folder / "images", folder / "labels") if folder.is_dir() else []
+
+
+def _padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The array in the middle of a grid that is not smaller, its border repeated."""
+    rest = [side - own for side, own in zip(shape, array.shape, strict=True)]
+    return np.pad(array, [(each // 2, each - each // 2) for each in rest], mode="edge")

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from DRDMCore.fields import RandomFieldSettings, random_fields
-from DRDMCore.imaging import DisplacementField, Volume, field_from_ddf
+from DRDMCore.imaging import DisplacementField, Volume, field_from_ddf, field_transform
 from DRDMCore.imaging.geometry import Geometry
 from DRDMCore.pipelines.moving import pulled
 from DRDMCore.pipelines.settings import SamplingSettings
@@ -31,12 +31,13 @@ def inputs(shape: tuple[int, ...], seed: int) -> tuple[Volume, Volume, Displacem
 
 def jobs(
     image: Volume, labels: Volume, field: DisplacementField
-) -> dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]]:
+) -> dict[str, Callable[[], tuple[np.ndarray, ...]]]:
     """The same work twice: our way, and as a program with SimpleITK alone does it."""
     settings = SamplingSettings()
 
-    def ours() -> tuple[np.ndarray, np.ndarray]:
-        return pulled(image, field, settings).array, pulled(labels, field, settings).array
+    def ours() -> tuple[np.ndarray, ...]:
+        transform = field_transform(field)
+        return tuple(pulled(each, field, settings, transform).array for each in (image, labels))
 
     return {"ours": ours, "SimpleITK alone": lambda: with_itk_alone(image, labels, field)}
 

@@ -2,7 +2,8 @@
 
 `harness` is the application with an empty scene; `drdm` is the opened module's widget. Both skip,
 with the reason, where the packages are missing. A test fails if an exception of a slot or an
-observer was not caught.
+observer was not caught, or if VTK printed an error or a warning: `harness.exceptions.take()` and
+`harness.vtkMessages.take()` accept them.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ def slicer_application() -> Any:
 
 @pytest.fixture
 def harness(slicer_application: Any) -> Iterator[Any]:
-    """The application, empty; nobody may leave an exception behind."""
+    """The application, empty; nobody may leave an exception or a message of VTK behind."""
     slicer_application.reset()
     slicer_application.exceptions.take()
+    slicer_application.vtkMessages.take()
     yield slicer_application
     slicer_application.reset()
     slicer_application.exceptions.check()
+    slicer_application.vtkMessages.check()
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ class Harness:
     Attributes:
         app: `slicer.app`.
         exceptions: Exceptions of slots and observers.
+        vtkMessages: Errors and warnings of VTK and MRML.
         dialogs: What was shown, and the user's answers.
         packages: What was installed.
         version: `version.set(5, 10)` takes away what that version lacks.
@@ -40,7 +41,7 @@ class Harness:
     def __init__(self, source: str | Path | None) -> None:
         from .application import qSlicerApplication
         from .dialogs import Dialogs
-        from .errors import ExceptionLog
+        from .errors import ExceptionLog, VtkMessages
         from .installation import install
         from .packages import Packages
         from .versions import Version
@@ -51,6 +52,8 @@ class Harness:
         self.dialogs = Dialogs(self.exceptions)
         self.packages = Packages()
         self.exceptions.install()
+        self.vtkMessages = VtkMessages()
+        self.vtkMessages.install()
         self.app = qSlicerApplication()
         self.version = Version(self.packages)
         install(self.app, self.dialogs, self.packages, self.version, source)
@@ -183,6 +186,8 @@ class Harness:
             self.scene.RemoveNode(nodes.GetItemAsObject(index))
         self.app.moduleManager().forgetOld()
         self.app.extensionsManagerModel().clear()
+        for name in ("sampleDataSources", "sampleDataSourceCategories"):
+            vars(sys.modules["slicer.modules"]).pop(name, None)
         self.processEvents()
         self.dialogs.clear()
         self.packages.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from typing import Any
 
 import slicer
@@ -54,6 +55,7 @@ class Scene:
         self.logics = {name: self._add_logic(name, kind) for name, kind in LOGICS.items()}
         self.appLogic.SetColorLogic(self.logics["Colors"])
         self.logics["Colors"].AddDefaultColorNodes()
+        self._add_generic_colors()
         self.sliceLogics = self._add_slices()
         self.viewLogics = self._add_view()
         self._follow_subject_hierarchy()
@@ -70,6 +72,20 @@ class Scene:
         self._remote.GetCacheManager().SetRemoteCacheDirectory(folder)
         self.appLogic.SetTemporaryPath(folder)
 
+    def _add_generic_colors(self) -> None:
+        """Label maps want this table by its id; its file comes with the desktop."""
+        colors = slicer.vtkMRMLColorTableNode()
+        colors.SetTypeToUser()
+        colors.SetName("GenericColors")
+        colors.SetSingletonTag("FileGenericColors.txt")
+        colors.SetSaveWithScene(False)
+        colors.SetNumberOfColors(256)
+        for index in range(1, 256):
+            hue = index * 0.618 % 1.0
+            colors.SetColor(index, f"label {index}", *colorsys.hsv_to_rgb(hue, 0.6, 0.9), 1.0)
+        colors.SetColor(0, "background", 0.0, 0.0, 0.0, 0.0)
+        self.scene.AddNode(colors)
+
     def _add_logic(self, name: str, kind: str) -> Any:
         logic = getattr(slicer, kind)()
         # In this order: some logics ask the application while they get their scene.
@@ -79,6 +95,7 @@ class Scene:
         return logic
 
     def _add_slices(self) -> Any:
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene)
         logics = vtk.vtkCollection()
         for name, orientation in SLICES.items():
             logic = slicer.vtkMRMLSliceLogic()

@@ -66,7 +66,9 @@ def test_an_installed_extension_has_module_core_and_models(installed):
     packaged = {path.relative_to(installed).as_posix() for path in installed.rglob("*")}
     assert files_of_the_module() <= packaged
     core = REPOSITORY / "DRDMCore"
-    assert {f"DRDMCore/{path.relative_to(core).as_posix()}" for path in core.rglob("*.py")} <= packaged
+    assert {
+        f"DRDMCore/{path.relative_to(core).as_posix()}" for path in core.rglob("*.py")
+    } <= packaged
     for kind in ("Models", "Configurations"):
         names = {path.name for path in (REPOSITORY / "Resources" / kind).iterdir()}
         assert {f"DRDMCore/resources/{kind}/{name}" for name in names} <= packaged

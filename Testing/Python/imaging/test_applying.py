@@ -13,6 +13,7 @@ from DRDMCore.imaging import (
     ddf_from_field,
     field_from_ddf,
     field_on,
+    field_transform,
     resampled_geometry,
     taper,
 )
@@ -136,6 +137,17 @@ def test_field_on_keeps_millimetres(make_geometry) -> None:
         rtol=1e-5,
     )
     assert field_on(field, coarse) is field
+
+
+def test_transform_made_before_gives_the_same(make_geometry, make_image) -> None:
+    geometry = make_geometry("left_handed", 3)
+    image = make_image(geometry, np.float32)
+    coarse = resampled_geometry(geometry, tuple(n // 2 + 1 for n in geometry.shape))
+    for field in (random_field(geometry), random_field(coarse)):
+        alone = apply_field(image, field)
+        given = apply_field(image, field, transform=field_transform(field))
+        np.testing.assert_array_equal(given.array, alone.array)
+        assert (alone.array != image.array).any()
 
 
 def test_field_of_another_place_is_refused(make_geometry, make_image) -> None:
