@@ -123,7 +123,8 @@ def _without_crumbs(labels: Array) -> Array:
     kept = np.zeros_like(labels)
     for value in np.unique(labels[labels > 0]):
         parts = sitk.ConnectedComponent(sitk.GetImageFromArray((labels == value).astype(np.uint8)))
-        kept[sitk.GetArrayViewFromImage(sitk.RelabelComponent(parts)) == 1] = value
+        # A copy: a view of an image that nobody holds is memory given back.
+        kept[sitk.GetArrayFromImage(sitk.RelabelComponent(parts)) == 1] = value
     return kept
 
 

@@ -185,6 +185,7 @@ class Harness:
         for index in range(nodes.GetNumberOfItems()):
             self.scene.RemoveNode(nodes.GetItemAsObject(index))
         self.app.moduleManager().forgetOld()
+        self.app.layoutManager().forgetOrientations()
         self.app.extensionsManagerModel().clear()
         for name in ("sampleDataSources", "sampleDataSourceCategories"):
             vars(sys.modules["slicer.modules"]).pop(name, None)

@@ -87,5 +87,10 @@ class LayoutManager:
         """Recorded in `layouts`."""
         self.layouts.append(layout)
 
+    def forgetOrientations(self) -> None:
+        """Turn the slices back to where a new application has them."""
+        for each in self._slices.values():
+            each.mrmlSliceNode().SetOrientationToDefault()
+
     def __getattr__(self, name: str) -> Any:
         raise NotInHarness("slicer.app.layoutManager()", name)

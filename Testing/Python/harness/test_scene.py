@@ -10,7 +10,7 @@ def scan(name="scan"):
     import slicer
 
     values = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
-    matrix = np.array([[0, -2, 0, 7], [1.5, 0, 0, -3], [0, 0, 3, 1], [0, 0, 0, 1.0]])
+    matrix = np.array([[0.6, -1.6, 0, 7], [0.8, 1.2, 0, -3], [0, 0, 3, 1], [0, 0, 0, 1.0]])
     return slicer.util.addVolumeFromArray(values, matrix, name)
 
 
@@ -193,6 +193,10 @@ def test_views_have_nodes_and_logics(harness):
     assert manager.sliceViewNames() == ("Red", "Yellow", "Green")
     logic = manager.sliceWidget("Yellow").sliceLogic()
     assert logic.GetBackgroundLayer().GetVolumeNode() is volume
+    assert logic.GetSliceNode().GetOrientation() == "Sagittal"
+    slicer.util.setSliceViewerLayers(background=volume, rotateToVolumePlane=True)
+    assert logic.GetSliceNode().GetOrientation() == "Reformat"
+    harness.reset()
     assert logic.GetSliceNode().GetOrientation() == "Sagittal"
     slicer.util.resetSliceViews()
     slicer.util.resetThreeDViews()
