@@ -1,7 +1,7 @@
-"""Fixtures for pytest: `from Testing.Harness.fixtures import *` in a conftest.py.
+"""Fixtures for pytest: import these in a conftest.py.
 
-`harness` is the application with an empty scene; `drdm` is the opened module's widget. Both skip,
-with the reason, where the packages are missing. A test fails if an exception of a slot or an
+`harness` is the application with an empty scene. It skips, with the reason, where packages are
+missing. A test fails if an exception of a slot or an
 observer was not caught, or if VTK printed an error or a warning: `harness.exceptions.take()` and
 `harness.vtkMessages.take()` accept them.
 """
@@ -9,16 +9,13 @@ observer was not caught, or if VTK printed an error or a warning: `harness.excep
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from . import missing, start
 
-__all__ = ["drdm", "harness", "slicer_application"]
-
-MODULE = Path(__file__).resolve().parents[2] / "DRDMExtension" / "DRDM.py"
+__all__ = ["harness", "slicer_application"]
 
 
 @pytest.fixture(scope="session")
@@ -40,9 +37,3 @@ def harness(slicer_application: Any) -> Iterator[Any]:
     slicer_application.reset()
     slicer_application.exceptions.check()
     slicer_application.vtkMessages.check()
-
-
-@pytest.fixture
-def drdm(harness: Any) -> Any:
-    """The Python widget of the opened module DRDM."""
-    return harness.openModule(MODULE)

@@ -57,6 +57,10 @@ class Harness:
         self.app = qSlicerApplication()
         self.version = Version(self.packages)
         install(self.app, self.dialogs, self.packages, self.version, source)
+        nodes = self.scene.GetNodes()
+        self._first_nodes = {
+            nodes.GetItemAsObject(index).GetID() for index in range(nodes.GetNumberOfItems())
+        }
 
     # Modules --------------------------------------------------------------------------------------
 
@@ -154,14 +158,14 @@ class Harness:
         """Codes given to `slicer.util.exit`."""
         return self.app._exit_codes
 
+    # Pictures -------------------------------------------------------------------------------------
+
     @functools.cached_property
     def views(self) -> Any:
         """Pictures of slice and 3D views, see views.py."""
         from .views import Views
 
         return Views(self.app)
-
-    # Pictures -------------------------------------------------------------------------------------
 
     def screenshot(self, widget: Any, path: str | Path, width: int = 0, height: int = 0) -> Path:
         """Save a picture of a widget (or of the panel of a Python widget)."""
@@ -175,15 +179,13 @@ class Harness:
             raise OSError(f"the picture cannot be written to {path}")
         return Path(path)
 
+    # The end --------------------------------------------------------------------------------------
+
     def reset(self) -> None:
         """Back to an empty application: no module, no nodes, no answers."""
         self.closeModules()
         self.clearScene()
-        # Clearing keeps them, and with them what listens to them.
-        nodes = self.scene.GetNodesByClass("vtkMRMLScriptedModuleNode")
-        nodes.UnRegister(None)
-        for index in range(nodes.GetNumberOfItems()):
-            self.scene.RemoveNode(nodes.GetItemAsObject(index))
+        self._remove_kept_nodes()
         self.app.moduleManager().forgetOld()
         self.app.layoutManager().forgetOrientations()
         self.app.extensionsManagerModel().clear()
@@ -196,6 +198,16 @@ class Harness:
         self.setTesting(False)
         self.setTranslation(None)
         self.exitCodes.clear()
+
+    def _remove_kept_nodes(self) -> None:
+        """Clearing keeps singletons: those of modules and of views that a test has made."""
+        for kind in ("ScriptedModule", "Slice", "SliceComposite", "SliceDisplay"):
+            nodes = self.scene.GetNodesByClass(f"vtkMRML{kind}Node")
+            nodes.UnRegister(None)
+            for index in range(nodes.GetNumberOfItems()):
+                node = nodes.GetItemAsObject(index)
+                if node.GetID() not in self._first_nodes:
+                    self.scene.RemoveNode(node)
 
 
 @functools.cache

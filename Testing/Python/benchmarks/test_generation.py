@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +20,7 @@ from Testing.Benchmarks import (
 )
 from Testing.Benchmarks.generation_baseline import PASSES, Baseline, pull
 from Testing.Benchmarks.generation_cases import HEART, HIPPOCAMPUS, Case, ready
+from Testing.Benchmarks.machine import REPOSITORY
 
 SMALL = Case("small", "phantom-torso-3d", "torso-3d", (16, 24, 20))
 
@@ -81,7 +85,16 @@ def test_rows_of_the_gpu_are_those_of_any_device(monkeypatch):
     assert generation_gpu.flops(ready(SMALL), "fp32", "cpu") > 1e6
 
 
-def test_peak_memory_holds_what_was_allocated():
-    if pytest.importorskip("resource"):
-        kept = np.ones(20_000_000, dtype=np.uint8)
-        assert generation_memory.own_peak() > kept.nbytes
+def test_peak_memory_is_that_of_the_process_alone():
+    command = [sys.executable, "-c", "from Testing.Benchmarks import generation_memory as m;"]
+    command[-1] += "held = bytearray(int({})); print(m.own_peak())"
+    kept = np.ones(600_000_000, dtype=np.uint8)  # of the parent: must not be counted
+
+    def peak(size: float) -> int:
+        line = [*command[:-1], command[-1].format(size)]
+        answer = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        return int(answer.stdout)
+
+    small, large = peak(1), peak(3e8)
+    assert generation_memory.own_peak() > kept.nbytes
+    assert 2e8 < large - small < 4e8

@@ -184,6 +184,22 @@ def test_closing_tells(harness):
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
 
 
+def test_reset_removes_what_closing_keeps(harness):
+    import slicer
+
+    for kind in ("vtkMRMLSliceNode", "vtkMRMLScriptedModuleNode"):
+        node = slicer.mrmlScene.CreateNodeByClass(kind)
+        node.UnRegister(None)
+        node.SetSingletonTag("Mine")
+        slicer.mrmlScene.AddNode(node)
+    harness.clearScene()
+    assert slicer.mrmlScene.GetSingletonNode("Mine", "vtkMRMLSliceNode") is not None
+    harness.reset()
+    for kind in ("vtkMRMLSliceNode", "vtkMRMLScriptedModuleNode"):
+        assert slicer.mrmlScene.GetSingletonNode("Mine", kind) is None
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceNode") == 3
+
+
 def test_views_have_nodes_and_logics(harness):
     import slicer
 
