@@ -228,9 +228,10 @@ def _likeness(before: np.ndarray | None, after: np.ndarray | None) -> dict[str, 
     change = 100.0 * (b_mean - a_mean) / (high - low) if high > low else None
     a -= a_mean
     b -= b_mean
-    norm = math.sqrt(float(a @ a) * float(b @ b))
+    # Not `a @ b`: its last digits depend on the number of threads.
+    norm = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
     return {
-        "ncc": _finite(float(a @ b) / norm if norm > 0 else None),
+        "ncc": _finite(float((a * b).sum()) / norm if norm > 0 else None),
         "intensity_change_percent": _finite(change),
     }
 

@@ -32,29 +32,31 @@ class SampleRun(Run):
 class AmplitudeRun(SampleRun):
     """Sets the amplitude of a sample: its field as generated, times a factor, without folds."""
 
-    def __init__(self, client, node, amplitude, files, **callbacks):
+    def __init__(self, client, node, amplitude, preparation, **callbacks):
         """Ask for the field.
 
         Args:
             client: The worker's client.
             node: The sample.
             amplitude: 0 .. 1.5; 1 is as generated.
-            files: The inputs as files, to measure what becomes of them.
+            preparation: The inputs on their way to files, to measure what becomes of them.
             callbacks: `onProgress` and `onEnd`, see `Run`.
         """
         super().__init__(client, node, **callbacks)
-        base = self.folder / "base.nrrd"
-        samples.writeBaseField(node, base)
-        self.ask(
-            "scale",
-            {
-                "field": str(base),
-                "amplitude": amplitude,
-                "image": str(files.image),
-                "labels": None if files.labels is None else str(files.labels),
-                "out": str(self.folder / "scaled.nrrd"),
-            },
-        )
+        self._amplitude = amplitude
+        self._base = self.folder / "base.nrrd"
+        samples.writeBaseField(node, self._base)
+        self.askWhenWritten(preparation, "scale", self._arguments)
+
+    def _arguments(self, files):
+        """The request of the worker."""
+        return {
+            "field": str(self._base),
+            "amplitude": self._amplitude,
+            "image": str(files.image),
+            "labels": None if files.labels is None else str(files.labels),
+            "out": str(self.folder / "scaled.nrrd"),
+        }
 
     def answered(self, result):
         """Give the sample its new field."""

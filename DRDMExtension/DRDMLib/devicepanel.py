@@ -58,6 +58,11 @@ class DevicePanel:
         if self._question() not in (None, self._asked):
             self._rest.start()
 
+    def askAgain(self):
+        """Ask once more, for the worker may know more now."""
+        self._asked = None
+        self._knowsDevices = False
+
     def close(self):
         """Ask nothing more."""
         self._rest.stop()

@@ -40,26 +40,39 @@ class ExportChoice:
 class ExportRun(Run):
     """Exports samples; their fields are written one per turn of the event loop."""
 
-    def __init__(self, client, choice, chosen, files, **callbacks):
+    def __init__(self, client, choice, chosen, preparation, **callbacks):
         """Begin to write.
 
         Args:
             client: The worker's client.
             choice: How to export.
             chosen: The samples, as `samplesOf` gives them.
-            files: The inputs as files.
+            preparation: The inputs on their way to files.
             callbacks: `onProgress` and `onEnd`, see `Run`.
         """
         super().__init__(client, **callbacks)
         self.choice = choice
         self.folder = Path(choice.folder)
-        self._files = files
-        self._left = list(chosen)
+        self._preparation = preparation
+        self._chosen, self._left = list(chosen), list(chosen)
         self._entries = []
         self._scratch = Path(tempfile.mkdtemp(prefix="drdm_export_"))
         first = self._left[0]
-        self._watch = InputWatch(first.volumeNode, first.segmentationNode, files, self.abandon)
+        self._watch = InputWatch(
+            first.volumeNode, first.segmentationNode, preparation, self.abandon
+        )
         qt.QTimer.singleShot(0, self._writeNext)
+
+    def written(self, files):
+        """Look whether the image is still there, and the one the samples were made from.
+
+        It may have been read from another file since, which is worth a line in the log; what
+        matters, its grid, is checked.
+        """
+        self._watch.check()
+        for sample in self._chosen:
+            if sample.inputHashes.get("image") not in (None, files.sha256["image"]):
+                logging.warning("DRDM: the image has changed since %s was made", sample.name)
 
     def ended(self):
         """Stop watching, remove the scratch files."""
@@ -75,7 +88,7 @@ class ExportRun(Run):
                 self._entries.append(self._written(self._left.pop(0)))
                 qt.QTimer.singleShot(0, self._writeNext)
             else:
-                self.ask("export", self._arguments())
+                self.askWhenWritten(self._preparation, "export", self._arguments)
         except Exception as error:  # in a timer it would get lost
             logging.exception("DRDM: a sample could not be written")
             self.end("failed", str(error))
@@ -97,11 +110,11 @@ class ExportRun(Run):
             "quality": sample.quality,
         }
 
-    def _arguments(self):
+    def _arguments(self, files):
         """The request of the worker."""
-        choice, labels = self.choice, self._files.labels
+        choice, labels = self.choice, files.labels
         arguments = {
-            "image": str(self._files.image),
+            "image": str(files.image),
             "labels": None if labels is None else str(labels),
             "samples": self._entries,
             "out": str(self.folder),

@@ -17,9 +17,15 @@ def contentOf(volumeNode, labels=None, names=None):
         labels: Its labels in the order of files, if it has any.
         names: Name of each label.
     """
+    voxels = inFileOrder(slicer.util.arrayFromVolume(volumeNode), volumeNode)
+    return contentOfArrays(fileGridOf(volumeNode), voxels, labels, names)
+
+
+def contentOfArrays(grid, voxels, labels=None, names=None):
+    """The same of what was read of the nodes; in any thread."""
     return {
-        "grid": [list(part) for part in astuple(fileGridOf(volumeNode))],
-        "image": _hashOf(inFileOrder(slicer.util.arrayFromVolume(volumeNode), volumeNode)),
+        "grid": [list(part) for part in astuple(grid)],
+        "image": _hashOf(voxels),
         "labels": None if labels is None else _hashOf(labels, names),
     }
 

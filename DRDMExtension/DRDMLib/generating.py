@@ -45,24 +45,31 @@ class GenerateRun(Run):
         nodes: Transform nodes made so far.
     """
 
-    def __init__(self, client, wanted, files, onSample=None, **callbacks):
+    def __init__(self, client, wanted, preparation, onSample=None, **callbacks):
         """Ask for samples.
 
         Args:
             client: The worker's client.
             wanted: What is to be generated.
-            files: The inputs as files.
+            preparation: The inputs on their way to files.
             onSample: Told each new transform node.
             callbacks: `onProgress` and `onEnd`, see `Run`.
         """
         super().__init__(client, **callbacks)
         self.wanted = wanted
         self.nodes = []
-        self._files = files
+        self._files = None
         self._onSample = onSample
         self._folder = Path(tempfile.mkdtemp(prefix="drdm_"))
-        self._watch = InputWatch(wanted.volumeNode, wanted.segmentationNode, files, self.abandon)
-        self.ask("generate", self._arguments())
+        self._watch = InputWatch(
+            wanted.volumeNode, wanted.segmentationNode, preparation, self.abandon
+        )
+        self.askWhenWritten(preparation, "generate", self._arguments)
+
+    def written(self, files):
+        """Keep what the samples are made of; it may have changed while it was written."""
+        self._files = files
+        self._watch.check()
 
     def told(self, event):
         """Put a finished sample into the scene."""
@@ -74,11 +81,11 @@ class GenerateRun(Run):
         self._watch.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _arguments(self):
+    def _arguments(self, files):
         """The request of the worker."""
-        wanted, labels = self.wanted, self._files.labels
+        wanted, labels = self.wanted, files.labels
         return {
-            "image": str(self._files.image),
+            "image": str(files.image),
             "labels": None if labels is None else str(labels),
             "out": str(self._folder / "out"),
             "model": wanted.model,

@@ -1,19 +1,16 @@
 """The volume and the segmentation that a job gets: what they must be, and how they get to files."""
 
-import hashlib
 import re
 import unicodedata
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 import slicer
 from slicer.i18n import tr as _
 
 from DRDMLib.fingerprints import contentOf, isSameContent, timesOf
-from DRDMLib.labels import isLabelMap, labelsOnVolume
-from DRDMLib.nodegeometry import fileGridOf, gridOfVolume, imageOnGrid, inFileOrder
+from DRDMLib.inputfiles import InputFiles, InputReading
+from DRDMLib.labels import isLabelMap, labelsOnVolume, readLabels
+from DRDMLib.nodegeometry import fileGridOf, gridOfVolume, inFileOrder
 from DRDMLib.problems import InputProblem
 from DRDMLib.sceneroles import DERIVED, baseTransformOf, inScene, nodesOfClass
 
@@ -24,36 +21,15 @@ __all__ = [
     "checkInputs",
     "inputChanged",
     "inputRemarks",
+    "modalityOf",
+    "readInputs",
     "safeName",
     "writeInputs",
 ]
 
-LABELS_FILE = "labels.seg.nrrd"
 _LONGEST_NAME = 40
 _DEVICE = re.compile("con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
 """Names that Windows keeps for itself."""
-_BLOCK = 1 << 20
-
-
-@dataclass(frozen=True)
-class InputFiles:
-    """The inputs of a job in files.
-
-    Attributes:
-        image: The volume.
-        labels: The segmentation on the grid of the volume, if there is one.
-        names: Name of each label value.
-        sha256: Hashes of the files, by `image` and `labels`.
-        content: What the nodes held; for `inputChanged`.
-        times: When the nodes were last changed; spares the look at the voxels.
-    """
-
-    image: Path
-    labels: Path | None
-    names: dict
-    sha256: dict
-    content: dict = field(repr=False)
-    times: dict = field(repr=False, compare=False)
 
 
 def checkInputs(volumeNode, segmentationNode=None, values=True):
@@ -94,20 +70,33 @@ def writeInputs(volumeNode, segmentationNode, folder):
             segment has a voxel inside the volume.
         OSError: If a file cannot be written.
     """
+    return readInputs(volumeNode, segmentationNode).write(folder)
+
+
+def readInputs(volumeNode, segmentationNode=None):
+    """Copy what a job needs out of the scene; its `write` may be called in any thread.
+
+    Args:
+        volumeNode: The volume; its numbers and their type are kept.
+        segmentationNode: Segmentation or label map volume node, or `None`.
+
+    Returns:
+        `InputReading`.
+
+    Raises:
+        InputProblem: If the nodes cannot be used (see `checkInputs`).
+    """
     checkInputs(volumeNode, segmentationNode)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    times, grid = timesOf(volumeNode, segmentationNode), fileGridOf(volumeNode)
-    array, names = _labelsOf(volumeNode, segmentationNode)
-    image, labels = folder / f"{safeName(volumeNode.GetName())}.nrrd", None
-    if array is not None:
-        labels = folder / LABELS_FILE
-        _write(_namedLabels(imageOnGrid(array, grid), names), labels)
     voxels = inFileOrder(slicer.util.arrayFromVolume(volumeNode), volumeNode)
-    _write(imageOnGrid(voxels, grid), image)
-    content = contentOf(volumeNode, array, names)
-    sha256 = {"image": _hashOfFile(image), "labels": labels and _hashOfFile(labels)}
-    return InputFiles(image, labels, names, sha256, content, times)
+    return InputReading(
+        name=safeName(volumeNode.GetName()),
+        grid=fileGridOf(volumeNode),
+        voxels=voxels.copy(),
+        labels=readLabels(segmentationNode, volumeNode) if segmentationNode is not None else None,
+        reversed=gridOfVolume(volumeNode).isLeftHanded(),
+        times=timesOf(volumeNode, segmentationNode),
+        cannotWrite=_("{path} cannot be written ({reason}): free some space on the disk."),
+    )
 
 
 def inputChanged(volumeNode, segmentationNode, files):
@@ -150,6 +139,18 @@ def inputRemarks(volumeNode, segmentationNode=None):
                     )
                 )
     return remarks
+
+
+def modalityOf(volumeNode):
+    """The kind of scanner as DICOM has it (`CT`, `MR`, ...); `None` where the scene does not say.
+
+    Slicer keeps it with the series in the subject hierarchy; scripts may set it on the node.
+    """
+    key = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    item = hierarchy.GetItemByDataNode(volumeNode) if hierarchy is not None else 0
+    kept = hierarchy.GetItemAttribute(item, key) if item else ""
+    return kept or volumeNode.GetAttribute(key) or None
 
 
 def safeName(name):
@@ -288,36 +289,3 @@ def _requireSameParent(volumeNode, segmentationNode):
 def _problem(text, node, **more):
     """A refusal with the name of the node."""
     return InputProblem(text.format(name=f"'{node.GetName()}'", **more))
-
-
-def _namedLabels(image, names):
-    """Write the names into the header, in the keys of Slicer's segmentation files."""
-    extent = " ".join(f"0 {count - 1}" for count in image.GetSize())
-    image.SetMetaData("Segmentation_MasterRepresentation", "Binary labelmap")
-    for number, (value, name) in enumerate(sorted(names.items())):
-        keys = {"ID": f"Segment_{value}", "Name": name, "LabelValue": str(value)}
-        for key, text in {**keys, "Layer": "0", "Extent": extent}.items():
-            image.SetMetaData(f"Segment{number}_{key}", text)
-    return image
-
-
-def _write(image, path):
-    """Write an image without compression: the worker reads it once."""
-    try:
-        sitk.WriteImage(image, str(path), useCompression=False)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise OSError(
-            _("{path} cannot be written ({reason}): free some space on the disk.").format(
-                path=path, reason=reason
-            )
-        ) from error
-
-
-def _hashOfFile(path):
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

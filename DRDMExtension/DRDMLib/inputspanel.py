@@ -107,7 +107,8 @@ class InputsPanel:
             return ""
         remarks = inputs.inputRemarks(volume, self.main.parameters.segmentation)
         size = volume.GetImageData().GetDimensions()
-        unfit = modellist.looksFitting(entry, size, volume.GetSpacing())
+        modality = inputs.modalityOf(volume)
+        unfit = modellist.looksFitting(entry, size, volume.GetSpacing(), modality)
         if unfit:
             remarks.insert(0, _("Warning: {text}").format(text=unfit))
         return "\n".join(remarks)
@@ -139,17 +140,19 @@ class InputsPanel:
         path = askForFile(_("Published weights"), _("Checkpoints (*.pth *.pt)"))
         if path is None or not self.main.installation.ensure():
             return
-        folder = modellist.userModelFolder()
-        folder.mkdir(parents=True, exist_ok=True)
-        arguments = {"weights": str(path), "out": str(folder)}
-        self.main.say(_("Importing {name}...").format(name=path.name))
-        self.main.logic.ask("import_weights", arguments, onEnd=self._imported)
+        with self.main.problemsShown():
+            target = modellist.freePath(path.stem)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            arguments = {"weights": str(path), "out": str(target)}
+            self.main.say(_("Importing {name}...").format(name=path.name))
+            self.main.logic.ask("import_weights", arguments, onEnd=self._imported)
 
     def openFolder(self):
         """Show the folder of the user's models in the system's file manager."""
         folder = modellist.userModelFolder()
-        folder.mkdir(parents=True, exist_ok=True)
-        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder)))
+        with self.main.problemsShown():
+            folder.mkdir(parents=True, exist_ok=True)
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder)))
 
     def deleteModel(self):
         """Delete the chosen model, if it is the user's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import slicer
 from slicer.i18n import tr as _
 
 from DRDMLib import installer
@@ -50,12 +51,14 @@ class InstallPanel:
             return True
         outcome = ""
         with self.main.problemsShown():
-            outcome = installer.install(wheels=wheels)
+            outcome = installer.install(self._agreed, wheels)
+        self.main.device.askAgain()
         self.check()
         if outcome == "restart":
             self.main.say(_("Restart Slicer, and press the button again to go on."))
         elif outcome == "declined":
             self.main.say(_("Nothing was installed. Samples need the packages listed below."))
+            self.main.ui.installationSection.collapsed = False
         return self.ready
 
     def installFromFolder(self):
@@ -68,12 +71,26 @@ class InstallPanel:
         """Bring the widgets up to date."""
         ui = self.main.ui
         ui.installationLabel.setText(self._state())
-        nothing = _("Everything is installed.") if self.ready else ""
-        explain(ui.installButton, nothing, _("Says what and how large, and asks first."))
-        explain(ui.installOfflineButton, nothing, _("Installs from wheels, without a network."))
+        reason = _("Everything is installed.") if self.ready else self._busyReason()
+        explain(ui.installButton, reason, _("Says what and how large, and asks first."))
+        explain(ui.installOfflineButton, reason, _("Installs from wheels, without a network."))
 
     def close(self):
         """Nothing goes on here."""
+
+    def _agreed(self, text):
+        """Ask whether to install; if so, end the worker, for it holds files open on Windows."""
+        agreed = slicer.util.confirmOkCancelDisplay(text)
+        if agreed:
+            self.main.view.stop("Packages are installed.")
+            self.main.logic.endWorker()
+        return agreed
+
+    def _busyReason(self):
+        """Why nothing can be installed now: what computes would lose its packages."""
+        if self.main.logic.training.running:
+            return _("A model is being trained: wait, or stop it.")
+        return self.main.busyReason()
 
     def _state(self):
         """What is there, in words."""

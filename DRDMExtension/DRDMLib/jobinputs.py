@@ -1,12 +1,102 @@
-"""The volume and segmentation of the jobs as files, written once while they stay the same."""
+"""The volume and segmentation of the jobs as files, written once while they stay the same.
+
+They are written in a thread, for a large volume takes a while; nothing of Qt, VTK or MRML is used
+there.
+"""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
+import qt
+from slicer.i18n import tr as _
+
 from DRDMLib import inputs
+from DRDMLib.fingerprints import timesOf
+from DRDMLib.sceneroles import inScene
+
+_TICK_MS = 10
+_TURN = 0.003
+"""Seconds that each look lends to the thread: in an idle Slicer it may get none otherwise."""
+
+
+class Preparation:
+    """Inputs that are being written.
+
+    Attributes:
+        files: `InputFiles` once they are there.
+        problem: Why they are not, an exception.
+    """
+
+    def __init__(self, reading, folder):
+        """Begin to write.
+
+        Args:
+            reading: What was read of the nodes, an `InputReading`.
+            folder: A folder for them alone, removed by `drop`.
+        """
+        self.files = self.problem = None
+        self.times = reading.times
+        self._folder, self._waiting = folder, []
+        self._dropped = threading.Event()
+        self._outcome = []
+        self._timer = qt.QTimer()
+        self._timer.setInterval(_TICK_MS)
+        self._timer.timeout.connect(self._look)
+        self._thread = threading.Thread(
+            target=_write, args=(reading, folder, self._outcome, self._dropped), daemon=True
+        )
+        self._thread.start()
+        self._timer.start()
+
+    @property
+    def done(self):
+        """Whether it has ended, well or not."""
+        return self.files is not None or self.problem is not None
+
+    def whenDone(self, tell):
+        """Call a function when it has ended: now, if it has, else in a turn of the event loop."""
+        if self.done:
+            tell()
+        else:
+            self._waiting.append(tell)
+
+    def isCurrent(self, volumeNode, segmentationNode):
+        """Whether the files hold, or will hold, what the nodes hold."""
+        if self.problem is not None:
+            return False
+        if self.files is None:
+            nodes = [node for node in (volumeNode, segmentationNode) if node is not None]
+            there = all(inScene(node) for node in nodes)
+            return there and self.times == timesOf(volumeNode, segmentationNode)
+        paths = [path for path in (self.files.image, self.files.labels) if path is not None]
+        there = all(Path(path).is_file() for path in paths)
+        return there and not inputs.inputChanged(volumeNode, segmentationNode, self.files)
+
+    def drop(self):
+        """Remove the files; who waits for them is told that there will be none."""
+        self._dropped.set()
+        if self._outcome:  # else the thread removes them
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if not self.done:
+            self._end(None, RuntimeError(_("Other inputs were chosen meanwhile: start again.")))
+
+    def _look(self):
+        """Look whether the thread has ended."""
+        self._thread.join(_TURN)
+        if self._outcome and not self.done:
+            self._end(*self._outcome)
+
+    def _end(self, files, problem):
+        """Tell how it ended."""
+        self._timer.stop()
+        self.files, self.problem = files, problem
+        waiting, self._waiting = self._waiting, []
+        for tell in waiting:
+            tell()
 
 
 class InputFolder:
@@ -14,35 +104,42 @@ class InputFolder:
 
     def __init__(self):
         """Begin without files."""
-        self._folder = None
-        self._nodes = None
-        self._files = None
+        self._nodes = self._preparation = None
 
-    def filesOf(self, volumeNode, segmentationNode=None):
-        """Files of the two nodes as they are now.
+    def prepare(self, volumeNode, segmentationNode=None):
+        """Begin to write the two nodes as they are now; what is there already is used again.
+
+        Returns:
+            `Preparation`.
 
         Raises:
             InputProblem: If they cannot be used; one sentence for the user.
         """
-        if self._nodes == (volumeNode, segmentationNode) and self._fresh():
-            return self._files
+        nodes = (volumeNode, segmentationNode)
+        if self._nodes == nodes and self._preparation.isCurrent(*nodes):
+            return self._preparation
         self.clear()
-        self._folder = Path(tempfile.mkdtemp(prefix="drdm_inputs_"))
-        self._files = inputs.writeInputs(volumeNode, segmentationNode, self._folder)
-        self._nodes = (volumeNode, segmentationNode)
-        return self._files
+        reading = inputs.readInputs(*nodes)
+        self._preparation = Preparation(reading, Path(tempfile.mkdtemp(prefix="drdm_inputs_")))
+        self._nodes = nodes
+        return self._preparation
 
     def clear(self):
         """Remove the files."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder = self._nodes = self._files = None
+        preparation, self._nodes, self._preparation = self._preparation, None, None
+        if preparation is not None:
+            preparation.drop()
 
-    def _fresh(self):
-        """Whether the files are there and hold what the nodes hold."""
-        paths = [path for path in (self._files.image, self._files.labels) if path is not None]
-        there = all(Path(path).is_file() for path in paths)
-        return there and not inputs.inputChanged(*self._nodes, self._files)
+
+def _write(reading, folder, outcome, dropped):
+    """Write in a thread; files and problem, one of them `None`, are put into `outcome`."""
+    try:
+        result = [reading.write(folder), None]
+    except Exception as error:  # told where it can be shown
+        result = [None, error]
+    outcome.extend(result)
+    if dropped.is_set():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def writeScans(volumeNodes, folder):

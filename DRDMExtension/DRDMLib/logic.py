@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 
@@ -86,14 +85,15 @@ class DRDMLogic(ScriptedLoadableModuleLogic):
 
         Raises:
             InputProblem: If the volume or segmentation cannot be used.
-            RunFailed: If it waits and the run failed or was cancelled.
+            RunFailed: If it waits and the run failed or was cancelled, as where segments overlap.
         """
         settings = dict(sampling or {})
         if level is not None:
             settings["level"] = int(level)
-        files = self.inputFolder.filesOf(volume, segmentation)
+        written = self.inputFolder.prepare(volume, segmentation)
         wanted = Wanted(volume, segmentation, model, count, seed, device, effort, settings)
-        run = GenerateRun(self.client, wanted, files, onSample, onProgress=onProgress, onEnd=onEnd)
+        callbacks = {"onProgress": onProgress, "onEnd": onEnd}
+        run = GenerateRun(self.client, wanted, written, onSample, **callbacks)
         if not waitForCompletion:
             return run
         run.wait()
@@ -140,12 +140,11 @@ class DRDMLogic(ScriptedLoadableModuleLogic):
         if not chosen:
             raise RunFailed(_("No sample is kept: tick at least one in the table."))
         first = chosen[0]
-        files = self.inputFolder.filesOf(first.volumeNode, first.segmentationNode)
-        self._remarkOtherImage(chosen, files)
+        written = self.inputFolder.prepare(first.volumeNode, first.segmentationNode)
         choice = ExportChoice(
             Path(folder), layout, imageFormat, fieldFormat, originals, datasetName
         )
-        run = ExportRun(self.client, choice, chosen, files, onProgress=onProgress, onEnd=onEnd)
+        run = ExportRun(self.client, choice, chosen, written, onProgress=onProgress, onEnd=onEnd)
         if not waitForCompletion:
             return run
         run.wait()
@@ -197,9 +196,9 @@ class DRDMLogic(ScriptedLoadableModuleLogic):
     def setAmplitude(self, node, amplitude, *, onEnd=None, waitForCompletion=False):
         """Make a sample weaker or stronger: 0 .. 1.5 times as generated, without folds."""
         sample = samples.sampleOf(node)
-        files = self.inputFolder.filesOf(sample.volumeNode, sample.segmentationNode)
+        written = self.inputFolder.prepare(sample.volumeNode, sample.segmentationNode)
         return self._run(
-            AmplitudeRun(self.client, node, amplitude, files, onEnd=onEnd), waitForCompletion
+            AmplitudeRun(self.client, node, amplitude, written, onEnd=onEnd), waitForCompletion
         )
 
     def showJacobian(self, node, *, onEnd=None, waitForCompletion=False):
@@ -219,6 +218,11 @@ class DRDMLogic(ScriptedLoadableModuleLogic):
             raise RunFailed(_("Samples of several volumes are kept: say of which to export."))
         return found
 
+    def endWorker(self):
+        """End the worker; the next request starts a new one. Nothing must be waited for."""
+        if self._client is not None:
+            self._client.close()
+
     def close(self):
         """End all processes and remove temporary files."""
         if self._client is not None:
@@ -233,13 +237,3 @@ class DRDMLogic(ScriptedLoadableModuleLogic):
         if waitForCompletion:
             run.wait()
         return run
-
-    @staticmethod
-    def _remarkOtherImage(chosen, files):
-        """Say in the log if the image is not, bit by bit, the one the samples were made from.
-
-        It may have been read from another file since; what matters, its grid, is checked.
-        """
-        for sample in chosen:
-            if sample.inputHashes.get("image") not in (None, files.sha256["image"]):
-                logging.warning("DRDM: the image has changed since %s was made", sample.name)

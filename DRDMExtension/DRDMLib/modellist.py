@@ -146,7 +146,7 @@ def addModelFile(path):
         if known.stat().st_size == path.stat().st_size and _hashOf(known) == entry.sha256:
             return entryOfFile(known, name=known.stem)
     try:
-        return _copied(path, userModelFolder())
+        return _copied(path)
     except OSError as error:  # the core's words on it
         raise ModelProblem(str(error)) from error
 
@@ -269,24 +269,24 @@ def _requireWhole(path):
         raise ModelProblem(text.format(there=there, wanted=max(ends, default=0)))
 
 
-def _copied(path, folder):
-    """Copy a file to the folder under a name that is free; its entry."""
+def _copied(path):
+    """Copy a file to the user's models under a name that is free; its entry."""
     addCoreToPath()
     from DRDMCore.atomic import written_whole
 
-    target = folder / f"{_freeName(path.stem)}{_SUFFIX}"
+    target = freePath(path.stem)
     with written_whole(target) as temporary:
         shutil.copyfile(path, temporary)
     return entryOfFile(target, name=target.stem)
 
 
-def _freeName(name):
-    """The name, or that name with a number, that no model has yet."""
+def freePath(name):
+    """The file of a new model of the user: of this name, or with a number where that is taken."""
     folder = userModelFolder()
     taken = {each.stem.lower() for each in _headers().list_models()} | {RANDOM_FIELD}
     names = [name, *(f"{name}-{number}" for number in range(2, 10_000))]
-    free = (each for each in names if each.lower() not in taken)
-    return next(each for each in free if not (folder / f"{each}{_SUFFIX}").exists())
+    paths = (folder / f"{each}{_SUFFIX}" for each in names if each.lower() not in taken)
+    return next(path for path in paths if not path.exists())
 
 
 def _hashOf(path):

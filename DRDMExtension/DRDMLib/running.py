@@ -59,6 +59,29 @@ class Run:
         except Exception as error:
             self.end("failed", str(error), type(error).__name__)
 
+    def askWhenWritten(self, preparation, job, makeArguments):
+        """Send the request when the inputs are files; trouble with them ends the run.
+
+        Args:
+            preparation: The inputs on their way to files, a `Preparation`.
+            job: Name of the job.
+            makeArguments: Makes its arguments of the `InputFiles`.
+        """
+
+        def ready():
+            if not self.running:
+                return
+            if preparation.problem is not None:
+                problem = preparation.problem
+                name = type(problem).__name__
+                self.end("failed", str(problem) or name, name)
+                return
+            self._guarded(self.written, preparation.files)
+            if self.running:
+                self.ask(job, makeArguments(preparation.files))
+
+        preparation.whenDone(ready)
+
     def cancel(self):
         """Ask the worker to stop; `onEnd` is told when it has."""
         if not self.running:
@@ -102,6 +125,9 @@ class Run:
 
     def told(self, event):
         """Take an event of the worker; children add to it."""
+
+    def written(self, files):
+        """Take the inputs as files, before the request is sent; children add to it."""
 
     def answered(self, result):
         """Take the worker's result; children add to it."""

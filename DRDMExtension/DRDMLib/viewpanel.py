@@ -156,10 +156,14 @@ class ViewPanel:
 
     def close(self):
         """Stop what goes on."""
+        self.stop("The panel was closed.")
+
+    def stop(self, reason):
+        """Stop what the worker is asked for here; the reason is for the log."""
         self._rest.stop()
         for run in (self.run, self._colouring):
             if run is not None:
-                run.abandon("The panel was closed.")
+                run.abandon(reason)
 
     def _hint(self):
         """A line below the table."""

@@ -13,17 +13,17 @@ from DRDMLib import inputs
 class InputWatch(VTKObservationMixin):
     """Tells once, in a sentence, what happened to the inputs of a job."""
 
-    def __init__(self, volumeNode, segmentationNode, files, onGone):
+    def __init__(self, volumeNode, segmentationNode, preparation, onGone):
         """Begin to watch.
 
         Args:
             volumeNode: The scan.
             segmentationNode: Its segmentation or label map, or `None`.
-            files: The two as files, which tell what they held.
+            preparation: The two on their way to files, which tell what they held.
             onGone: Told one sentence, at most once.
         """
         VTKObservationMixin.__init__(self)
-        self._inputs = (volumeNode, segmentationNode, files)
+        self._inputs, self._preparation = (volumeNode, segmentationNode), preparation
         self._nodes = [node for node in (volumeNode, segmentationNode) if node is not None]
         self._onGone = onGone
         scene = slicer.mrmlScene
@@ -65,9 +65,14 @@ class InputWatch(VTKObservationMixin):
         if any(node.GetScene() is None for node in self._nodes):
             self._tell(_("An input was removed from the scene: the job was stopped."))
 
-    def _dataChanged(self, caller, event):
-        if inputs.inputChanged(*self._inputs):  # not for a name, a colour or a transform
+    def check(self):
+        """Look whether the inputs are what is in the files."""
+        files = self._preparation.files  # not there yet: the job looks when they are
+        if files is not None and inputs.inputChanged(*self._inputs, files):
             self._tell(_("The volume or its segmentation was changed: the job was stopped."))
+
+    def _dataChanged(self, caller, event):
+        self.check()  # it may be a name, a colour or a transform
 
     def _tell(self, text):
         """Tell what happened, once."""

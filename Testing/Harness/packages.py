@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 
 from .qt_module import StandInModule
 
@@ -49,7 +49,7 @@ class Packages:
         if self.onInstall:
             self.onInstall(texts)
         self.installed += texts
-        self.missing -= {Requirement(each).name for each in texts if not each.startswith("-")}
+        self.missing -= {_name_of(each) for each in texts}
 
     def module(self) -> types.ModuleType:
         """The module `slicer.packaging`."""
@@ -110,6 +110,14 @@ class Packages:
         ):
             raise RuntimeError("User declined package installation")
         self.install(missing)
+
+
+def _name_of(argument: str) -> str:
+    """The package in an argument of pip; empty for options and their values, such as folders."""
+    try:
+        return Requirement(argument).name
+    except InvalidRequirement:
+        return ""
 
 
 def _requirements(source: Any) -> list[Requirement]:

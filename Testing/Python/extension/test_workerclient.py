@@ -223,10 +223,10 @@ def test_cancel_takes_grandchildren_along(lib, office, tmp_path):
 
 
 @posix
-@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_worker_killed_at_random_moments(times, office):
-    chance, outcomes = random.Random(times), []
-    for n in range(times):
+def test_a_worker_killed_at_random_moments(office):
+    # Twenty times, and in the scene, in test_generate_panel.py.
+    chance, outcomes = random.Random(3), []
+    for n in range(3):
         answer = office.generate(f"killed {n}", count=10)
         # Some of them while the worker starts, some in the middle, some after the end.
         longest = 0.5 if n % 2 else 3.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ def python(code, *options):
     return subprocess.run(
         [sys.executable, *options, "-c", code],
         cwd=REPOSITORY,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},  # Qt complains of other encodings
         capture_output=True,
         encoding="utf-8",
         timeout=120,
