@@ -23,6 +23,22 @@ def _flag(name: str) -> Any:
     return Property(bool, lambda self: self._flags[name], write)
 
 
+class _Observers:
+    """What a selector observes; it outlives the widget by as much as is needed to stop."""
+
+    def __init__(self) -> None:
+        self.scene: Any = None
+        self.of_scene: list[int] = []
+        self.of_nodes: dict[str, tuple[Any, int]] = {}
+
+    def forget(self) -> None:
+        for tag in self.of_scene:
+            self.scene.RemoveObserver(tag)
+        for node, tag in self.of_nodes.values():
+            node.RemoveObserver(tag)
+        self.of_scene, self.of_nodes = [], {}
+
+
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Selects a node of the scene.
 
@@ -60,8 +76,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._none = "None"
         self._scene: Any = None
         self._requested: str | None = None
-        self._scene_tags: list[int] = []
-        self._node_tags: dict[str, tuple[Any, int]] = {}
+        self._observers = observers = _Observers()
         self._busy = False
         self._box = QtWidgets.QComboBox(self)
         policy = QtWidgets.QSizePolicy.Policy
@@ -71,8 +86,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         layout.addWidget(self._box)
         self._box.currentIndexChanged.connect(self._index_changed)
         self._box.activated.connect(self._activated)
-        # Not the bound method: a slot of an object is not called when that is destroyed.
-        self.destroyed.connect(lambda *ignored: self._forget_scene())
+        # Nothing of the widget itself may be touched when it is destroyed.
+        self.destroyed.connect(lambda *ignored: observers.forget())
         self.setEnabled(False)
 
     # Properties -----------------------------------------------------------------------------------
@@ -149,8 +164,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if scene is self._scene:
             return
         before = self._requested or self.currentNodeID
-        self._forget_scene()
-        self._scene = scene
+        self._observers.forget()
+        self._scene = self._observers.scene = scene
         if scene is not None:
             self._observe(scene)
         self._update_rows()
@@ -160,7 +175,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def _observe(self, scene: Any) -> None:
         add = scene.AddObserver
-        self._scene_tags = [
+        self._observers.of_scene = [
             add(scene.NodeAddedEvent, self._node_added),
             add(scene.NodeAboutToBeRemovedEvent, self._node_leaves),
             add(scene.NodeRemovedEvent, self._scene_changed),
@@ -168,13 +183,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             add(scene.EndImportEvent, self._scene_changed),
             add(scene.EndBatchProcessEvent, self._scene_changed),
         ]
-
-    def _forget_scene(self, *ignored: Any) -> None:
-        for tag in self._scene_tags:
-            self._scene.RemoveObserver(tag)
-        for node, tag in self._node_tags.values():
-            node.RemoveObserver(tag)
-        self._scene_tags, self._node_tags = [], {}
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_added(self, scene: Any, event: str, node: Any) -> None:
@@ -246,9 +254,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return rows
 
     def _watch(self, node: Any) -> None:
-        if node.GetID() not in self._node_tags:
+        if node.GetID() not in self._observers.of_nodes:
             tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._node_changed)
-            self._node_tags[node.GetID()] = (node, tag)
+            self._observers.of_nodes[node.GetID()] = (node, tag)
 
     def _update_rows(self) -> None:
         """Take rows away and put rows in, one by one, so that the selection moves as in Qt."""
@@ -256,7 +264,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         keys = [row[1:] for row in wanted]
         for index in reversed(range(self._box.count)):
             if self._key(index) not in keys:
-                self._node_tags.pop(self._key(index)[0] or "", None)
+                self._observers.of_nodes.pop(self._key(index)[0] or "", None)
                 if index == self._box.currentIndex:  # Qt 5 goes back, newer ones go on
                     self._box.setCurrentIndex(index - 1)
                 self._box.removeItem(index)

@@ -124,11 +124,11 @@ def test_a_worker_stays_warm_between_requests(office):
 
 
 def test_samples_are_told_while_the_job_goes_on(office):
-    answer = office.generate("new", count=3)
+    answer = office.generate("new", count=40)  # they take more than a turn of the timer
     turnUntil(answer.samples)
     assert answer.finals == []
     office.wait(answer)
-    assert [each["kind"] for each in answer.events if each["kind"] == "sample"] == ["sample"] * 3
+    assert [each["kind"] for each in answer.events if each["kind"] == "sample"] == ["sample"] * 40
     assert len(answer.finals) == 1 and answer.kind == "result"
     for event in answer.samples():
         assert (Path(event["folder"]) / event["sample"]["field"]).is_file()
