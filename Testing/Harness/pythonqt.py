@@ -20,8 +20,9 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from .errors import NotInHarness
 
 _PASSED_OVER: list[bool] = []
-# C++ asks for these as methods when a class is derived in Python.
+# C++ asks for these as methods, to see whether Python has overridden them.
 _VIRTUAL = {"minimumSizeHint", "sizeHint"}
+_ASKED: set[int] = set()
 _POINTER = re.compile(r"(const )?vtk\w+\s*\*")
 _plain_get = QtCore.QObject.__getattribute__
 # `__setattr__` of a base refuses objects of a class that has its own: this one takes all.
@@ -38,13 +39,23 @@ class QtProperty:
 
     def __get__(self, owner: QtCore.QObject | None, kind: type) -> Any:
         if owner is not None:
-            if self.name in _VIRTUAL and not kind.__module__.startswith("PySide6."):
-                return self.hidden.__get__(owner, kind)
+            if self.name in _VIRTUAL:
+                return self._virtual(owner, kind)
             value = owner.property(self.name)
             return tuple(value) if isinstance(value, list) else value
         if self.hidden is None:
             raise NotInHarness(f"qt.{kind.__name__}", self.name)
         return self.hidden
+
+    def _virtual(self, owner: QtCore.QObject, kind: type) -> Any:
+        """The value for Python; the method for C++, which asks for it while it reads the value."""
+        if id(owner) in _ASKED or not kind.__module__.startswith("PySide6."):
+            return self.hidden.__get__(owner, kind)
+        _ASKED.add(id(owner))
+        try:
+            return owner.property(self.name)
+        finally:
+            _ASKED.discard(id(owner))
 
     def __set__(self, owner: QtCore.QObject, value: Any) -> None:
         if not owner.setProperty(self.name, value):

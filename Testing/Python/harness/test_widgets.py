@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 
@@ -50,6 +52,21 @@ def test_a_folded_section_hides_what_is_shown_meanwhile(harness):
     assert [each.visible for each in (shown, hidden, late)] == [True, False, True]
     assert told == [True, False] and section.collapsed is False
     window.close()
+
+
+def test_a_size_hint_does_not_ask_itself(harness):
+    import qt
+
+    calls = []
+    window = qt.QWidget()
+    qt.QVBoxLayout(window).addWidget(qt.QLabel("text"))
+    sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_name))
+    try:
+        hint = window.sizeHint
+    finally:
+        sys.setprofile(None)
+    assert hint.width() > 0 and hint.height() > 0
+    assert len(calls) < 50
 
 
 def test_slider_and_its_box_agree(harness):
