@@ -14,6 +14,7 @@ The page says how its numbers are to be read. Samples are written nowhere.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, default=3, help="samples per subject and setting (3)")
     add("--levels", type=_numbers(int), default=[None], help="such as 48,64")
     add("--gains", type=_numbers(float), default=[None], help="such as 1,1.5,2")
-    add("--steps", type=int, help="passes of the network")
+    add("--steps", type=_numbers(int), default=[None], help="passes of the network, such as 1,4,8")
     add("--border", default="fixed", help="fixed (default) or free")
     add("--border-width", type=float, default=0.1, help="of the fixed border, part of a side (0.1)")
     add("--limit", type=int, help="take only the first subjects")
@@ -159,20 +160,20 @@ def _settings(arguments: argparse.Namespace, model: Model) -> Chosen:
     name = f"{model.card.name} {model.sha256[:8]}".strip()
     steered = isinstance(model.step, VelocityStep)
     chosen = []
-    for level in arguments.levels:
-        for gain in arguments.gains if steered else [None]:
-            asked = SamplingSettings(
-                level=level,
-                gain=gain,
-                steps=arguments.steps,
-                border=arguments.border,
-                border_width=arguments.border_width,
-            )
-            sampling = resolved(asked, model)
-            assert sampling.level is not None
-            known = model.architecture["gain"] if steered and gain is None else gain
-            steps = None if model.step is None else sampling.steps
-            chosen.append((Setting(name, sampling.level, known, steps), sampling))
+    gains = arguments.gains if steered else [None]
+    for level, gain, steps in itertools.product(arguments.levels, gains, arguments.steps):
+        asked = SamplingSettings(
+            level=level,
+            gain=gain,
+            steps=steps,
+            border=arguments.border,
+            border_width=arguments.border_width,
+        )
+        sampling = resolved(asked, model)
+        assert sampling.level is not None
+        known = model.architecture["gain"] if steered and gain is None else gain
+        passes = None if model.step is None else sampling.steps
+        chosen.append((Setting(name, sampling.level, known, passes), sampling))
     return chosen
 
 

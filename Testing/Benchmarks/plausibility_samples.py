@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,7 @@ class Made:
     Attributes:
         original: The image of the subject.
         sample: What `drdm generate` would write.
+        seconds: Time that it took.
         rejected: Seeds that were passed over before it.
         folded_before: Folded voxels before they were smoothed, percent.
         start: Image and labels pulled through the start field.
@@ -35,6 +37,7 @@ class Made:
 
     original: Volume
     sample: Sample
+    seconds: float
     rejected: int
     folded_before: float
     start: tuple[Volume, Volume]
@@ -51,12 +54,13 @@ def make(model: Model, subject: Subject, name: str, index: int, settings: Sampli
     Raises:
         InputError: If no seed gives an acceptable sample.
     """
-    sample, rejected = None, 0
+    sample, rejected, started = None, 0, time.perf_counter()
     for drawn in draw_samples(model, subject, derived_seed(index, name), 1, settings):
         if isinstance(drawn, Rejection):
             rejected += 1
         else:
             sample = drawn
+    seconds = time.perf_counter() - started
     assert sample is not None and sample.labels is not None and subject.labels is not None
     random = _as_large(model, subject, sample, settings, _mean_mm, _mean_mm(sample))
     rigid_free, wanted = _rigid_free_mm(random), _rigid_free_mm(sample)
@@ -64,6 +68,7 @@ def make(model: Model, subject: Subject, name: str, index: int, settings: Sampli
     return Made(
         subject.image,
         sample,
+        seconds,
         rejected,
         _folded_before(model, subject, sample, settings),
         _started(subject, sample, settings),

@@ -127,6 +127,7 @@ def _measured(made: Made, name: str, real: RealShapes) -> tuple[Shape, Record]:
     return shape, {
         "subject": name,
         "seed": sample.seed,
+        "seconds": made.seconds,
         "rejected": made.rejected,
         "folded_percent": quality["folding"]["percent"],
         "folded_before_percent": made.folded_before,
