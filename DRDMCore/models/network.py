@@ -41,7 +41,11 @@ def build_step(architecture: Mapping[str, Any]) -> PublishedStep | VelocityStep:
     rms, gain = float(architecture["velocity_rms"]), float(architecture["gain"])
     if not (0 < rms < math.inf and 0 <= gain < math.inf):
         raise ValueError(f"`velocity_rms` and `gain` must be positive numbers, got {rms}, {gain}")
-    return VelocityStep(VelocityNetwork(dimension, widths=widths), velocity_rms=rms, gain=gain)
+    strided = architecture.get("strided", False)
+    if not isinstance(strided, bool):
+        raise ValueError(f"`strided` must be true or false, got {strided!r}")
+    velocity = VelocityNetwork(dimension, widths=widths, strided=strided)
+    return VelocityStep(velocity, velocity_rms=rms, gain=gain)
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

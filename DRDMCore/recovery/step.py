@@ -150,10 +150,10 @@ class VelocityStep(nn.Module):
         shared: bool = False,
     ) -> Tensor:
         """One step (see `RecoveryStep`)."""
-        scale = level_scale(level)
-        amount = self.gain * self.velocity_rms * (scale - level_scale(after))
+        scale, rest = level_scale(level), level_scale(after)
         padded, box = pad_to_multiple(image, self.network.multiple)
-        svf = -amount.reshape(-1, *[1] * (image.ndim - 1)) * self.network(padded, scale).float()
+        velocity = self.network(padded, scale, 1 - rest / scale.clamp(min=1e-9)).float()
+        svf = self.taken_away(velocity, scale - rest)
         if shared:
             svf = svf.mean(0, keepdim=True).expand_as(svf)
         if window is not None:
@@ -163,3 +163,16 @@ class VelocityStep(nn.Module):
         ddf = cut(resize_ddf(exp_svf(svf, steps=3), padded.shape[2:]), box)
         # Half the resolution lets a little through to where the window is 0.
         return ddf if window is None else ddf * (window > 0)
+
+    def taken_away(self, velocity: Tensor, scale: Tensor) -> Tensor:
+        """The velocity field of a step: `velocity` in units of its rms, over a part of the scale.
+
+        Args:
+            velocity: `(B, D, *S / 2)` what the network predicts.
+            scale: `(B,)` what the step takes of the scale.
+
+        Returns:
+            `(B, D, *S / 2)` voxels of the half-resolution grid.
+        """
+        amount = self.gain * self.velocity_rms * scale
+        return -amount.reshape(-1, *[1] * (velocity.ndim - 1)) * velocity

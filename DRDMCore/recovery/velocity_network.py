@@ -55,7 +55,12 @@ class VelocityNetwork(nn.Module):
     """Image and scale to a velocity of unit rms on a grid of half the resolution."""
 
     def __init__(
-        self, dimension: int, *, widths: Sequence[int] = (16, 32, 64), embedding: int = 64
+        self,
+        dimension: int,
+        *,
+        widths: Sequence[int] = (16, 32, 64),
+        embedding: int = 64,
+        strided: bool = False,
     ) -> None:
         """Build the network.
 
@@ -63,6 +68,7 @@ class VelocityNetwork(nn.Module):
             dimension: 2 or 3.
             widths: Channels per resolution, from fine to coarse; each halves the grid.
             embedding: Width of the level embedding.
+            strided: Whether it is told how large a part of the scale its velocity is for.
         """
         super().__init__()
         self.dimension, self.widths = dimension, tuple(widths)
@@ -70,6 +76,7 @@ class VelocityNetwork(nn.Module):
         self.embed = nn.Sequential(
             nn.Linear(2 * _FREQUENCIES, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
+        self.embed_stride = _stride_embedding(embedding) if strided else None
         self.stem = conv(2**dimension, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList([self._block(w, w, embedding) for w in widths])
         self.down = nn.ModuleList([conv(a, b, 2, stride=2) for a, b in itertools.pairwise(widths)])
@@ -90,17 +97,22 @@ class VelocityNetwork(nn.Module):
         """Sides of the image must be multiples of this."""
         return int(2 ** len(self.widths))
 
-    def forward(self, image: Tensor, scale: Tensor) -> Tensor:
+    def forward(self, image: Tensor, scale: Tensor, stride: Tensor | None = None) -> Tensor:
         """One pass.
 
         Args:
             image: `(B, 1, *S)` in [0, 1], sides multiples of `multiple`.
             scale: `(B,)` in 0 .. 1, `schedule.level_scale` of the level.
+            stride: `(B,)` part of the scale that the step takes away, 0 .. 1; used by a strided
+                network alone, for which `None` is the smallest.
 
         Returns:
             `(B, D, *S / 2)` velocity in units of its own rms, float32.
         """
         embedding = self.embed(_fourier(scale))
+        if self.embed_stride is not None:
+            stride = torch.zeros_like(scale) if stride is None else stride
+            embedding = embedding + self.embed_stride(_stride_feature(stride))
         x = in_full_precision(self.stem, channels_last(_space_to_depth(image)))
         skips = []
         for index, block in enumerate(self.encoder):
@@ -129,6 +141,24 @@ def _fourier(scale: Tensor) -> Tensor:
     frequency = torch.exp(torch.linspace(0, math.log(64.0), _FREQUENCIES, device=scale.device))
     angle = math.pi * scale.float()[:, None] * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+_SMALLEST_STRIDE = 1 / 16
+"""Smaller ones count as this: there the velocity of the step is that of the moment."""
+
+
+def _stride_embedding(width: int) -> nn.Sequential:
+    """What is added to the embedding of the level: nothing, before it has learned."""
+    layers = nn.Sequential(nn.Linear(1, width), nn.SiLU(), nn.Linear(width, width))
+    nn.init.zeros_(layers[2].weight)  # type: ignore[arg-type]
+    nn.init.zeros_(layers[2].bias)  # type: ignore[arg-type]
+    return layers
+
+
+def _stride_feature(stride: Tensor) -> Tensor:
+    """`(B,)` strides as `(B, 1)`: -1 for the smallest, 0 for the whole scale."""
+    octaves = stride.float().clamp(_SMALLEST_STRIDE, 1).log2()
+    return (octaves / -math.log2(_SMALLEST_STRIDE))[:, None]
 
 
 def _groups(channels: int) -> int:

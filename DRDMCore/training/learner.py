@@ -20,7 +20,7 @@ from DRDMCore.training.settings import TrainingSettings
 from DRDMCore.training.subjects import Subject
 from DRDMCore.training.validation import validate
 
-_BUILDS = ("kind", "dimension", "widths", "levels")
+_BUILDS = ("kind", "dimension", "widths", "levels", "strided")
 """What of an architecture the weights depend on."""
 
 _AVERAGE_FROM = 10.0

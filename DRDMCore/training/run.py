@@ -7,6 +7,7 @@ settings and the versions. It is written whole or not at all, and read without r
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,6 +183,16 @@ def load_checkpoint(
     return state
 
 
+def _defaults() -> dict[str, Any]:
+    """Plain values of the settings that have a default."""
+    plain = dataclasses.MISSING
+    known = [each for each in dataclasses.fields(TrainingSettings) if each.default is not plain]
+    return {
+        each.name: list(each.default) if isinstance(each.default, tuple) else each.default
+        for each in known
+    }
+
+
 def restore_random(state: dict[str, Any]) -> None:
     """Put torch's own random states back."""
     torch.set_rng_state(state["random"]["cpu"])
@@ -190,7 +201,8 @@ def restore_random(state: dict[str, Any]) -> None:
 
 
 def _require_same_settings(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Refuse to go on with other settings."""
+    """Refuse to go on with other settings; what an older version did not know has its default."""
+    old = {**_defaults(), **old}
     changed = [
         f"{key} ({old.get(key)} -> {new.get(key)})"
         for key in sorted({*old, *new} - set(_FREE))

@@ -13,7 +13,7 @@ from DRDMCore.imaging import GridPolicy
 from DRDMCore.models import Card
 from DRDMCore.recovery import LEVELS
 
-OBJECTIVES = ("velocity", "published")
+OBJECTIVES = ("velocity", "distilled", "published")
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,13 @@ class TrainingSettings:
         begin_from: Name or file of a model whose weights a new run begins with; `None`: random.
         grid: How images come to the network's grid.
         shape: Spatial shape of training images; smaller ones are padded, larger ones cut at random.
-        objective: `velocity` (half-resolution network, any number of steps) or `published` (the
+        objective: `velocity` (half-resolution network, any number of steps), `distilled` (the same
+            network learns to do in a few passes what a teacher does in many) or `published` (the
             published network and losses).
+        teacher: Name or file of the velocity model that a `distilled` one learns from.
+        teacher_passes: Passes of the teacher.
+        passes: Numbers of passes that a `distilled` model learns, divisors of the teacher's; the
+            first is what it does by default.
         field: How random fields are drawn.
         widths: Channels of the velocity network per resolution.
         levels: Number of levels of the published network.
@@ -125,6 +130,9 @@ class TrainingSettings:
     grid: GridPolicy
     shape: tuple[int, ...]
     objective: str = "velocity"
+    teacher: str | None = None
+    teacher_passes: int = 16
+    passes: tuple[int, ...] = (4, 1, 2, 8, 16)
     field: RandomFieldSettings = dataclasses.field(
         default_factory=lambda: RandomFieldSettings(control_spacing=2.0)
     )
@@ -161,7 +169,8 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Refuse, before any work, what cannot be trained."""
-        for wrong, message in [*_choices(self), *_amounts(self), *_shapes(self)]:
+        checks = (*_choices(self), *_amounts(self), *_shapes(self), *_teaching(self))
+        for wrong, message in checks:
             if wrong:
                 raise InputError(message)
 
@@ -245,5 +254,25 @@ def _shapes(settings: TrainingSettings) -> list[tuple[bool, str]]:
             len(shape) != settings.grid.dimension or any(n < 1 or n % multiple for n in shape),
             f"`shape` must be {settings.grid.dimension} (`grid.dimension`) multiples of {multiple} "
             f"(2 for each of `widths`; 8 for the published network), got {list(shape)}.",
+        ),
+    ]
+
+
+def _teaching(settings: TrainingSettings) -> list[tuple[bool, str]]:
+    """Settings of a model that learns from another one."""
+    passes, most = settings.passes, settings.teacher_passes
+    distilled = settings.objective == "distilled"
+    return [
+        (
+            distilled and settings.teacher is None,
+            "`teacher` must name a model of objective `velocity`, got none.",
+        ),
+        (
+            not distilled and settings.teacher is not None,
+            f"`teacher` is for the objective `distilled` alone, got {settings.teacher}: leave it out.",
+        ),
+        (
+            not passes or any(n < 1 or most % n for n in passes),
+            f"`passes` must be divisors of `teacher_passes` ({most}), got {list(passes)}.",
         ),
     ]

@@ -240,7 +240,9 @@ def card_of(settings: TrainingSettings, progress: Progress, split: Split, team: 
         ],
     }
     metrics = {name: round(value, 4) for name, value in last.items()}
-    card = {"recommended": {"level": 48, "steps": 8, "gain": settings.gain}, **settings.card}
+    passes = settings.passes[0] if settings.objective == "distilled" else 8
+    recommended = {"level": 48, "steps": passes, "gain": settings.gain}
+    card = {"recommended": recommended, **settings.card}
     return Card(name=settings.name, metrics=metrics, training=facts, **card)
 
 

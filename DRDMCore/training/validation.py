@@ -87,7 +87,8 @@ def _recovery(
     drawn = draw_validation(subjects, settings, float(level), settings.recoveries)
     image = drawn.image.to(device)
     start = deform(image, level, drawn.generators, settings.field)
-    done = recover(objective.step(), image, start.ddf, level, RecoverySettings(steps=_PASSES))
+    passes = objective.recovery().steps or _PASSES
+    done = recover(objective.step(), image, start.ddf, level, RecoverySettings(steps=passes))
     return {
         "residual": float(done.ddf.norm(dim=1).mean() / start.ddf.norm(dim=1).mean()),
         "ncc_start": correlation(image, warp(image, start.ddf)),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from DRDMCore.training.objectives.distilled import DistilledObjective
 from DRDMCore.training.objectives.objective import Example, Objective, as_model
 from DRDMCore.training.objectives.published import PublishedObjective
 from DRDMCore.training.objectives.velocity import VelocityObjective
@@ -16,6 +17,7 @@ __all__ = ["KINDS", "Example", "Objective", "as_model", "new_objective"]
 
 KINDS: dict[str, Callable[[TrainingSettings], Any]] = {
     "velocity": VelocityObjective,
+    "distilled": DistilledObjective,
     "published": PublishedObjective,
 }
 

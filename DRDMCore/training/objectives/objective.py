@@ -23,12 +23,15 @@ class Example:
         inside: `(B, 1, *S)` 1 where the voxel comes from the image, 0 from padding.
         level: `(B,)` real-valued levels.
         target: `(B, D, *R)` what the network should find, in the objective's own unit and grid.
+        stride: `(B,)` part of the level's scale that the target is for, 0 .. 1; `None`: next to
+            nothing of it.
     """
 
     image: Tensor
     inside: Tensor
     level: Tensor
     target: Tensor
+    stride: Tensor | None = None
 
 
 class Objective(Protocol):

@@ -34,13 +34,18 @@ _PASSES = 8
 class VelocityObjective(nn.Module):
     """Velocity network and loss (see `Objective`)."""
 
+    strided = False
+    """Whether the network is told how large a part of the scale its velocity is for."""
+
     def __init__(self, settings: TrainingSettings) -> None:
         """A new network; the global random state gives its first weights."""
         super().__init__()
         self.settings = settings
         self.coarse = [side // 2 for side in settings.shape]
         self.velocity_rms = measure_velocity_rms(settings)
-        self.network = VelocityNetwork(len(settings.shape), widths=settings.widths)
+        self.network = VelocityNetwork(
+            len(settings.shape), widths=settings.widths, strided=self.strided
+        )
 
     def level_of(self, amount: float) -> float:
         """Scales, which are flow times, are uniform."""
@@ -65,14 +70,14 @@ class VelocityObjective(nn.Module):
         settings = self.settings
         bf16 = settings.precision == "bf16"
         with torch.autocast(example.image.device.type, torch.bfloat16, enabled=bf16):
-            predicted = self.network(example.image, level_scale(example.level))
+            predicted = self.network(example.image, level_scale(example.level), example.stride)
         weight = _half_weight(example.inside, settings.padding_weight)
         error = predicted - example.target
         velocity = (error.square() * weight).mean()
         slope = _slope_loss(error, weight)
         # One pass of the sampler, as a displacement: nothing in it may fold.
-        amount = settings.gain * self.velocity_rms * level_scale(example.level) / _PASSES
-        folding = folding_loss(-amount.reshape(-1, *[1] * (error.ndim - 1)) * predicted)
+        part = 1 / _PASSES if example.stride is None else example.stride
+        folding = folding_loss(self.step().taken_away(predicted, level_scale(example.level) * part))
         total = velocity + settings.gradient_weight * slope + settings.folding_weight * folding
         explained = 1 - velocity / (example.target.square() * weight).mean()
         return {
