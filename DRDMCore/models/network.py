@@ -44,7 +44,10 @@ def build_step(architecture: Mapping[str, Any]) -> PublishedStep | VelocityStep:
     strided = architecture.get("strided", False)
     if not isinstance(strided, bool):
         raise ValueError(f"`strided` must be true or false, got {strided!r}")
-    velocity = VelocityNetwork(dimension, widths=widths, strided=strided)
+    stem = architecture.get("stem", 2)
+    if stem not in (2, 4):
+        raise ValueError(f"`stem` must be 2 or 4, got {stem!r}")
+    velocity = VelocityNetwork(dimension, widths=widths, strided=strided, stem=stem)
     return VelocityStep(velocity, velocity_rms=rms, gain=gain)
 
 

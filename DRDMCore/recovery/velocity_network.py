@@ -61,6 +61,7 @@ class VelocityNetwork(nn.Module):
         widths: Sequence[int] = (16, 32, 64),
         embedding: int = 64,
         strided: bool = False,
+        stem: int = 2,
     ) -> None:
         """Build the network.
 
@@ -69,21 +70,22 @@ class VelocityNetwork(nn.Module):
             widths: Channels per resolution, from fine to coarse; each halves the grid.
             embedding: Width of the level embedding.
             strided: Whether it is told how large a part of the scale its velocity is for.
+            stem: 2 or 4, how many times coarser than the image its finest features are.
         """
         super().__init__()
-        self.dimension, self.widths = dimension, tuple(widths)
+        self.dimension, self.widths, self.stem_factor = dimension, tuple(widths), stem
         conv = conv_class(dimension)
         self.embed = nn.Sequential(
             nn.Linear(2 * _FREQUENCIES, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
         self.embed_stride = _stride_embedding(embedding) if strided else None
-        self.stem = conv(2**dimension, widths[0], 3, padding=1)
+        self.stem = conv(stem**dimension, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList([self._block(w, w, embedding) for w in widths])
         self.down = nn.ModuleList([conv(a, b, 2, stride=2) for a, b in itertools.pairwise(widths)])
         self.middle = self._block(widths[-1], widths[-1], embedding)
         self.up = nn.ModuleList([conv(b, a, 1) for a, b in itertools.pairwise(widths)])
         self.decoder = nn.ModuleList([self._block(2 * w, w, embedding) for w in widths[:-1]])
-        self.head = conv(widths[0], dimension, 3, padding=1)
+        self.head = conv(widths[0], dimension * (stem // 2) ** dimension, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
@@ -95,7 +97,7 @@ class VelocityNetwork(nn.Module):
     @property
     def multiple(self) -> int:
         """Sides of the image must be multiples of this."""
-        return int(2 ** len(self.widths))
+        return int(self.stem_factor * 2 ** (len(self.widths) - 1))
 
     def forward(self, image: Tensor, scale: Tensor, stride: Tensor | None = None) -> Tensor:
         """One pass.
@@ -113,7 +115,7 @@ class VelocityNetwork(nn.Module):
         if self.embed_stride is not None:
             stride = torch.zeros_like(scale) if stride is None else stride
             embedding = embedding + self.embed_stride(_stride_feature(stride))
-        x = in_full_precision(self.stem, channels_last(_space_to_depth(image)))
+        x = in_full_precision(self.stem, channels_last(_space_to_depth(image, self.stem_factor)))
         skips = []
         for index, block in enumerate(self.encoder):
             x = block(x, embedding)
@@ -124,16 +126,28 @@ class VelocityNetwork(nn.Module):
         for index in reversed(range(len(self.decoder))):
             x = F.interpolate(self.up[index](x), scale_factor=2.0, mode="nearest")
             x = self.decoder[index](torch.cat([skips[index], x], dim=1), embedding)
-        return in_full_precision(self.head, x)
+        velocity = in_full_precision(self.head, x)
+        return (
+            velocity if self.stem_factor == 2 else _depth_to_space(velocity, self.stem_factor // 2)
+        )
 
 
-def _space_to_depth(image: Tensor) -> Tensor:
-    """`(B, 1, *S)` to `(B, 2 ** D, *S / 2)`: neighbours become channels."""
+def _space_to_depth(image: Tensor, n: int) -> Tensor:
+    """`(B, 1, *S)` to `(B, n ** D, *S / n)`: neighbours become channels."""
     if image.ndim == 4:
-        return F.pixel_unshuffle(image, 2)
+        return F.pixel_unshuffle(image, n)
     b, _, d, h, w = image.shape
-    blocks = image.reshape(b, d // 2, 2, h // 2, 2, w // 2, 2)
-    return blocks.permute(0, 2, 4, 6, 1, 3, 5).reshape(b, 8, d // 2, h // 2, w // 2)
+    blocks = image.reshape(b, d // n, n, h // n, n, w // n, n)
+    return blocks.permute(0, 2, 4, 6, 1, 3, 5).reshape(b, n**3, d // n, h // n, w // n)
+
+
+def _depth_to_space(image: Tensor, n: int) -> Tensor:
+    """`(B, C n ** D, *S)` to `(B, C, *S n)`: channels become neighbours."""
+    if image.ndim == 4:
+        return F.pixel_shuffle(image, n)
+    b, c, d, h, w = image.shape
+    blocks = image.reshape(b, c // n**3, n, n, n, d, h, w)
+    return blocks.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, c // n**3, d * n, h * n, w * n)
 
 
 def _fourier(scale: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from DRDMCore.training.settings import TrainingSettings
 from DRDMCore.training.subjects import Subject
 from DRDMCore.training.validation import validate
 
-_BUILDS = ("kind", "dimension", "widths", "levels", "strided")
+_BUILDS = ("kind", "dimension", "widths", "levels", "strided", "stem")
 """What of an architecture the weights depend on."""
 
 _AVERAGE_FROM = 10.0
@@ -57,6 +57,7 @@ class Learner:
             InputError: If its network is another one than that of the settings.
         """
         theirs, ours = dict(model.architecture), dict(self.objective.architecture())
+        theirs = {"stem": 2, **theirs} if theirs.get("kind") == "velocity" else theirs
         differing = [key for key in _BUILDS if theirs.get(key) != ours.get(key)]
         if model.step is None or differing:
             wanted = {key: ours.get(key) for key in differing}

@@ -95,6 +95,7 @@ class TrainingSettings:
             first is what it does by default.
         field: How random fields are drawn.
         widths: Channels of the velocity network per resolution.
+        stem: How many times coarser than the image the first of them is, 2 or 4.
         levels: Number of levels of the published network.
         recursions: Passes per level of the published network.
         steps: Optimisation steps; `None` where `epochs` says how long.
@@ -137,6 +138,7 @@ class TrainingSettings:
         default_factory=lambda: RandomFieldSettings(control_spacing=2.0)
     )
     widths: tuple[int, ...] = (16, 32, 64)
+    stem: int = 2
     levels: int = LEVELS
     recursions: int = 2
     steps: int | None = None
@@ -247,13 +249,16 @@ def _amounts(settings: TrainingSettings) -> list[tuple[bool, str]]:
 def _shapes(settings: TrainingSettings) -> list[tuple[bool, str]]:
     """Settings of the grid and the network."""
     shape = settings.shape
-    multiple = 8 if settings.objective == "published" else 2 ** len(settings.widths)
+    multiple = settings.stem * 2 ** (len(settings.widths) - 1)
+    multiple = 8 if settings.objective == "published" else multiple
     return [
+        (settings.stem not in (2, 4), f"`stem` must be 2 or 4, got {settings.stem}."),
         (not settings.widths, "`widths` must name at least one width, got none."),
         (
             len(shape) != settings.grid.dimension or any(n < 1 or n % multiple for n in shape),
             f"`shape` must be {settings.grid.dimension} (`grid.dimension`) multiples of {multiple} "
-            f"(2 for each of `widths`; 8 for the published network), got {list(shape)}.",
+            "(`stem`, and 2 for each of `widths` but the first; 8 for the published network), got "
+            f"{list(shape)}.",
         ),
     ]
 
@@ -269,7 +274,7 @@ def _teaching(settings: TrainingSettings) -> list[tuple[bool, str]]:
         ),
         (
             not distilled and settings.teacher is not None,
-            f"`teacher` is for the objective `distilled` alone, got {settings.teacher}: leave it out.",
+            f"`teacher` is for the objective `distilled`, got {settings.teacher}: leave it out.",
         ),
         (
             not passes or any(n < 1 or most % n for n in passes),

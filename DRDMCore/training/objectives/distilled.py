@@ -8,6 +8,7 @@ velocity of the random field, the target follows from the image.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,7 +48,8 @@ class DistilledObjective(VelocityObjective):
         step = _velocity_step_of(teacher, settings)
         self.velocity_rms = step.velocity_rms
         self.teacher: VelocityNetwork = step.network.requires_grad_(False)
-        if self.teacher.widths == self.network.widths:
+        kind = operator.attrgetter("widths", "stem_factor")
+        if kind(self.teacher) == kind(self.network):
             self.network.load_state_dict(self.teacher.state_dict(), strict=False)
 
     def example(self, drawn: Drawn, device: torch.device) -> Example:

@@ -44,7 +44,10 @@ class VelocityObjective(nn.Module):
         self.coarse = [side // 2 for side in settings.shape]
         self.velocity_rms = measure_velocity_rms(settings)
         self.network = VelocityNetwork(
-            len(settings.shape), widths=settings.widths, strided=self.strided
+            len(settings.shape),
+            widths=settings.widths,
+            strided=self.strided,
+            stem=settings.stem,
         )
 
     def level_of(self, amount: float) -> float:
@@ -102,6 +105,7 @@ class VelocityObjective(nn.Module):
             "kind": "velocity",
             "dimension": len(self.settings.shape),
             "widths": list(self.settings.widths),
+            "stem": self.settings.stem,
             "velocity_rms": self.velocity_rms,
             "gain": self.settings.gain,
         }

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from DRDMCore.fields import exp_svf, resize_ddf
-from DRDMCore.recovery import PublishedNetwork, PublishedStep, VelocityNetwork, VelocityStep
+from DRDMCore.recovery import (
+    PublishedNetwork,
+    PublishedStep,
+    VelocityNetwork,
+    VelocityStep,
+    velocity_network,
+)
 from DRDMCore.recovery.blocks import channels_last, conv_class, pad_to_multiple
 
 
@@ -129,6 +135,28 @@ def test_a_new_velocity_network_predicts_nothing(dimension):
     with torch.no_grad():
         out = network(torch.rand(2, 1, *[8] * dimension, generator=seeded()), levels(0.1, 1.0))
     assert out.shape == (2, dimension, *[4] * dimension) and not out.any()
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_a_coarse_stem_predicts_at_half_resolution_too(dimension):
+    torch.manual_seed(0)
+    network = VelocityNetwork(dimension, widths=(8, 16), stem=4)
+    assert network.multiple == 8
+    torch.nn.init.normal_(network.head.weight)
+    image = torch.rand(1, 1, *[16] * dimension, generator=seeded())
+    with torch.no_grad():
+        out = network(image, levels(0.5))
+    assert out.shape == (1, dimension, *[8] * dimension)
+    assert out.flatten().unique().numel() == out.numel()  # nothing is repeated
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (8, 12, 4)])
+@pytest.mark.parametrize("n", [2, 4])
+def test_channels_become_the_neighbours_that_they_were(shape, n):
+    image = torch.rand(2, 1, *shape, generator=seeded())
+    coarse = velocity_network._space_to_depth(image, n)
+    assert coarse.shape == (2, n ** len(shape), *[side // n for side in shape])
+    assert torch.equal(velocity_network._depth_to_space(coarse, n), image)
 
 
 def test_velocity_step_flows_by_the_amount_between_the_levels(known_velocity):

@@ -103,6 +103,13 @@ def test_a_student_begins_as_its_teacher_and_comes_closer(distilled, teacher, tm
     assert torch.equal(below, model.step.network(image, scale))
 
 
+def test_a_run_with_a_coarse_stem(tiny, tmp_path):
+    model = train(tiny(stem=4, shape=(16, 16), steps=2, validate_every=2), tmp_path)
+    assert model.architecture["stem"] == 4 and load_model(model.path).step.network.multiple == 8
+    with pytest.raises(InputError, match="`stem` must be 2 or 4, got 3"):
+        tiny(stem=3)
+
+
 def test_another_width_begins_at_random(distilled, teacher):
     narrow = new_objective(distilled(widths=(8, 24)))
     model = as_model(narrow, teacher.card, distilled())
