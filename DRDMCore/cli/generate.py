@@ -45,6 +45,12 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--out", type=path, required=True, help="folder for the results")
     parser.add_argument("--count", type=int, default=4, help="samples wanted (4)")
     parser.add_argument("--seed", type=int, help="seed of the first sample; default: a new one")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=1,
+        help="samples made together: faster, the same but for rounding, more memory (1)",
+    )
     add_device_option(parser)
     add_sampling_options(parser)
     add_file_options(parser)
@@ -64,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         count=arguments.count,
         seed=arguments.seed,
+        batch=arguments.batch,
         sampling=sampling_settings(arguments),
         device=device_of(arguments),
         field_format=arguments.field_format,

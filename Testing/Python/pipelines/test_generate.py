@@ -155,6 +155,18 @@ def test_same_seed_same_bits_other_seed_other(make_job, digests, write_subject):
         assert both[0].read_bytes() == both[1].read_bytes()
 
 
+def test_samples_made_together_are_those_made_alone(make_job, write_subject):
+    files = write_subject(2)
+    fields = []
+    for batch in (1, 3):
+        job = make_job(2, files=files, model=HEART, out=f"by{batch}", seed=5, count=4, batch=batch)
+        entries = generate(job)["samples"]
+        assert [entry["seed"] for entry in entries] == [5, 6, 7, 8]
+        fields.append([read_field(job.out / entry["field"]).vectors_mm_lps for entry in entries])
+    for alone, together in zip(*fields, strict=True):
+        assert np.abs(alone).max() > 1 and np.abs(alone - together).max() < 1e-3
+
+
 def test_number_of_threads_changes_next_to_nothing(make_job, write_subject):
     files, threads = write_subject(3), torch.get_num_threads()
     fields = []

@@ -292,7 +292,7 @@ def test_wrong_arguments_are_refused_by_name(name, arguments, words, jobs):
     [
         ({"count": 2.0}, "`count` of 'generate' must be a whole number"),
         ({"count": True}, "`count` of 'generate' must be a whole number"),
-        ({"count": 0}, "`count` must be at least 1"),
+        ({"count": 0}, "`count` and `batch` must be at least 1, got 0, 1"),
         ({"fields_only": 1}, "`fields_only` of 'generate' must be a yes or no"),
         ({"effort": "some"}, "`effort` must be one of fast, full"),
         ({"sampling": {"levle": 3}}, "levle"),

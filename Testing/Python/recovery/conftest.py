@@ -53,7 +53,7 @@ class KnownVelocity(nn.Module):
         super().__init__()
         self.velocity, self.dimension = velocity, velocity.shape[1]
 
-    def forward(self, image: Tensor, scale: Tensor) -> Tensor:
+    def forward(self, image: Tensor, scale: Tensor, stride: Tensor) -> Tensor:
         return self.velocity.expand(len(image), *self.velocity.shape[1:])
 
 

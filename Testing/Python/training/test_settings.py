@@ -44,7 +44,7 @@ steps: 5
         ("field: {control_spacing: wide}", r"`field\.control_spacing` must be float, got 'wide'"),
         ("learning_rate: 1e-3", "`learning_rate` must be float, got '1e-3'"),  # YAML's own trap
         ("learning_rate: 0", "`learning_rate`.*got 0"),
-        ("objective: diffusion", "`objective` must be 'velocity' or 'published', got 'diffusion'"),
+        ("objective: diffusion", "'velocity' or 'distilled' or 'published', got 'diffusion'"),
         ("optimizer: sgd", "`optimizer` must be 'muon' or 'adamw', got 'sgd'"),
         ("decay: linear", "`decay` must be 'cosine' or 'constant'"),
         ("steps: 2.5", "`steps` must be int"),
