@@ -38,10 +38,11 @@ from DRDMCore.pipelines.augment_plan import (
 from DRDMCore.pipelines.folder_job import FolderJob, Make, OnStep, Open, plan, run_folder_job
 from DRDMCore.pipelines.memory import bytes_needed, require_memory
 from DRDMCore.pipelines.mirroring import drawn_axes, mirrored
+from DRDMCore.pipelines.model_fields import voxels_seen
 from DRDMCore.pipelines.moving import pulled
 from DRDMCore.pipelines.published_config import describe_ignored, sampling_of, schedule_of
 from DRDMCore.pipelines.records import Unit
-from DRDMCore.pipelines.sampling import Sample, Subject, draw_samples, see, voxels_seen
+from DRDMCore.pipelines.sampling import Sample, Subject, draw_samples, see
 from DRDMCore.pipelines.settings import SamplingSettings, resolved
 from DRDMCore.progress import Callback
 from DRDMCore.sharding import local_device, share_of

@@ -13,7 +13,7 @@ from DRDMCore.imaging import Geometry, Volume, model_shape
 from DRDMCore.machine import bytes_of_memory, processor
 from DRDMCore.models import Model
 from DRDMCore.pipelines.memory import bytes_needed, gigabytes, network_bytes
-from DRDMCore.pipelines.sampling import voxels_of_shape
+from DRDMCore.pipelines.model_fields import voxels_of_shape
 
 
 def devices() -> list[dict[str, Any]]:

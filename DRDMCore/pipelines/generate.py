@@ -33,6 +33,7 @@ from DRDMCore.pipelines.manifest import (
     write_manifest,
 )
 from DRDMCore.pipelines.memory import bytes_needed, require_disk, require_memory
+from DRDMCore.pipelines.model_fields import voxels_seen
 from DRDMCore.pipelines.report import ReportSample, write_report
 from DRDMCore.pipelines.sampling import (
     Rejection,
@@ -41,7 +42,6 @@ from DRDMCore.pipelines.sampling import (
     draw_samples,
     make_sample,
     see,
-    voxels_seen,
 )
 from DRDMCore.pipelines.settings import SamplingSettings, resolved
 from DRDMCore.progress import Callback, Event, pulse_of, tell

@@ -37,9 +37,10 @@ from DRDMCore.pipelines.augment_plan import (
 from DRDMCore.pipelines.folder_job import FolderJob, Make, OnStep, Open, plan, run_folder_job
 from DRDMCore.pipelines.generate import IMAGE_FORMATS
 from DRDMCore.pipelines.memory import bytes_needed, require_memory
+from DRDMCore.pipelines.model_fields import voxels_seen
 from DRDMCore.pipelines.moving import pulled
 from DRDMCore.pipelines.records import Unit
-from DRDMCore.pipelines.sampling import Sample, see, voxels_seen
+from DRDMCore.pipelines.sampling import Sample, see
 from DRDMCore.pipelines.settings import SamplingSettings, resolved
 from DRDMCore.progress import Callback
 from DRDMCore.sharding import local_device, share_of

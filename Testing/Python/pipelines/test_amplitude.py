@@ -22,9 +22,9 @@ from DRDMCore.imaging import (
 )
 from DRDMCore.pipelines.amplitude import LARGEST, on_grid_of, scaled
 from DRDMCore.pipelines.generate import generate
+from DRDMCore.pipelines.model_fields import border_window
 from DRDMCore.pipelines.moving import moved
 from DRDMCore.pipelines.quality import measure
-from DRDMCore.pipelines.sampling import border_window
 from DRDMCore.pipelines.settings import SamplingSettings
 from DRDMCore.recovery import deform
 
