@@ -15,6 +15,8 @@ from DRDMLib import samples
 from DRDMLib.running import Run
 from DRDMLib.watching import InputWatch
 
+RANDOM_MODEL = "none"
+
 
 @dataclass(frozen=True)
 class ExportChoice:
@@ -40,7 +42,7 @@ class ExportChoice:
 class ExportRun(Run):
     """Exports samples; their fields are written one per turn of the event loop."""
 
-    def __init__(self, client, choice, chosen, preparation, **callbacks):
+    def __init__(self, client, choice, chosen, preparation, onChanged=None, **callbacks):
         """Begin to write.
 
         Args:
@@ -48,10 +50,13 @@ class ExportRun(Run):
             choice: How to export.
             chosen: The samples, as `samplesOf` gives them.
             preparation: The inputs on their way to files.
+            onChanged: Asked whether to go on, with the names of the samples that a model has found
+                for the image as it was before it was changed.
             callbacks: `onProgress` and `onEnd`, see `Run`.
         """
         super().__init__(client, **callbacks)
         self.choice = choice
+        self._onChanged = onChanged
         self.folder = Path(choice.folder)
         self._preparation = preparation
         self._chosen, self._left = list(chosen), list(chosen)
@@ -66,13 +71,20 @@ class ExportRun(Run):
     def written(self, files):
         """Look whether the image is still there, and the one the samples were made from.
 
-        It may have been read from another file since, which is worth a line in the log; what
-        matters, its grid, is checked.
+        A field of the random model depends on the grid alone, which is checked, and `drdm replay`
+        makes it again; what a network finds depends on the voxels.
         """
         self._watch.check()
-        for sample in self._chosen:
-            if sample.inputHashes.get("image") not in (None, files.sha256["image"]):
-                logging.warning("DRDM: the image has changed since %s was made", sample.name)
+        changed = [
+            sample
+            for sample in self._chosen
+            if sample.inputHashes.get("image") not in (None, files.sha256["image"])
+        ]
+        for sample in changed:
+            logging.warning("DRDM: the image has changed since %s was made", sample.name)
+        names = [each.name for each in changed if each.model.get("name") != RANDOM_MODEL]
+        if names and self.running and self._onChanged is not None and not self._onChanged(names):
+            self.cancel()
 
     def ended(self):
         """Stop watching, remove the scratch files."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+
+import slicer
 from slicer.i18n import tr as _
 
-from DRDMLib.paneltools import explain, fillSelector
-from DRDMLib.wording import Clock, duration
+from DRDMLib.jobpanel import WorkerPanel
+from DRDMLib.paneltools import StatusLine, fillSelector
+from DRDMLib.wording import duration
+
+_NAMED = 5
+"""Samples that a question names."""
 
 
-class ExportPanel:
+class ExportPanel(WorkerPanel):
     """The part "Export" of the panel."""
 
     def __init__(self, main):
@@ -17,51 +24,30 @@ class ExportPanel:
         Args:
             main: The whole panel, a `MainPanel`.
         """
-        self.main = main
-        self.run = None
-        self._clock = None
-        self._message = ""
         ui = main.ui
+        status = StatusLine(ui.exportStatusLabel)
+        super().__init__(main, ui.exportButton, ui.exportProgressBar, status)
         fillSelector(ui.layoutSelector, _layouts())
         fillSelector(ui.formatSelector, _formats())
         main.bindings.bindSelector("exportLayout", ui.layoutSelector)
         main.bindings.bindSelector("exportFormat", ui.formatSelector)
         main.bindings.bindPath("exportFolder", ui.exportFolderEdit)
-        ui.exportButton.clicked.connect(lambda *ignored: self.toggle())
 
-    @property
-    def running(self):
-        """Whether files are being written."""
-        return self.run is not None
-
-    def toggle(self):
-        """Start, or cancel what runs."""
-        if self.running:
-            self.main.ui.exportButton.setEnabled(False)
-            self._say(_("Cancelling..."))
-            self.run.cancel()
-        else:
-            self.start()
-
-    def start(self):
+    def begin(self):
         """Export the kept samples."""
         parameters = self.main.parameters
-        if self.reason() or not self.main.installation.ensure():
-            return
-        self._clock = Clock()
-        self._message = ""
-        with self.main.problemsShown(self._say):
-            run = self.main.logic.export(
-                parameters.exportFolder,
-                parameters.volume,
-                parameters.exportLayout,
-                imageFormat=parameters.exportFormat,
-                originals=parameters.exportOriginals,
-                onProgress=self._told,
-                onEnd=self._ended,
-            )
-            self.run = run if run.running else None
-        self.main.update()
+        self.status.say("")
+        run = self.main.logic.export(
+            parameters.exportFolder,
+            parameters.volume,
+            parameters.exportLayout,
+            imageFormat=parameters.exportFormat,
+            originals=parameters.exportOriginals,
+            onChanged=functools.partial(self._goesOn, parameters.volume.GetName()),
+            onProgress=self._told,
+            onEnd=self.ended,
+        )
+        self.follow(run)
 
     def reason(self):
         """Why nothing can be exported now, one sentence; empty if it can."""
@@ -78,58 +64,46 @@ class ExportPanel:
 
     def update(self):
         """Bring the widgets up to date."""
-        ui = self.main.ui
-        reason = "" if self.running else self.reason()
         count = len(self._kept())
         text = _("Export {count} kept samples").format(count=count)
         if count < 2:
             text = _("Export 1 kept sample") if count else _("Export kept samples")
-        ui.exportButton.setText(_("Cancel") if self.running else text)
         tooltip = _("Write image, segmentation and deformation of the kept samples.")
         if self.running:
+            text = _("Cancel")
             tooltip = _("Stop. The same export goes on later where it stopped.")
-        explain(ui.exportButton, reason, tooltip)
-        ui.exportProgressBar.setVisible(self.running)
-        ui.exportStatusLabel.setText(reason or self._message)
-        ui.exportStatusLabel.setVisible(bool(reason or self._message))
+        self.showButton(text, tooltip)
 
-    def close(self):
-        """Stop what goes on."""
-        if self.run is not None:
-            self.run.abandon("The panel was closed.")
-            self.run = None
+    def endText(self, run):
+        """Where the files are."""
+        if run.state != "done":
+            return ""
+        text = _("Exported to {folder} in {time}.")
+        return text.format(folder=run.folder, time=duration(self._clock.elapsed()))
 
     def _kept(self):
         """Samples of the volume that are kept."""
         return [sample for sample in self.main.view.table.samples if sample.keep]
 
-    def _say(self, text):
-        """Show a sentence below the button."""
-        self._message = text
-        self.main.ui.exportStatusLabel.setText(text)
-        self.main.ui.exportStatusLabel.setVisible(bool(text))
+    def _goesOn(self, volume, names):
+        """Ask whether to export samples of an image that was changed since."""
+        shown = ", ".join(names[:_NAMED])
+        if len(names) > _NAMED:
+            shown = _("{names} and {count} more").format(names=shown, count=len(names) - _NAMED)
+        text = _(
+            "{volume} has changed since these samples were made: {names}.\n\n"
+            "The model found their deformations for the image as it was. Exported now, they deform "
+            "the image as it is, and drdm replay will not make the same again.\n\n"
+            "Export all the same?"
+        )
+        return slicer.util.confirmYesNoDisplay(text.format(volume=f"'{volume}'", names=shown))
 
     def _told(self, event):
         """Progress of the worker."""
         if event.get("total"):
-            bar = self.main.ui.exportProgressBar
-            bar.setMaximum(1000)
-            bar.setValue(round(1000 * event["done"] / event["total"]))
-            left = self._clock.left(event["done"], event["total"])
-            self._say(str(event["message"]) + (f", {left}" if left else ""))
+            self.showEvent(event, str(event["message"]))
         if event.get("kind") != "step" and event.get("message"):
             self.main.log(event["message"])
-
-    def _ended(self, run):
-        """Say what came of it."""
-        self.run = None
-        self.main.ui.exportProgressBar.setValue(0)
-        self.main.showEnd(run, self._say)
-        if run.state == "done":
-            text = _("Exported to {folder} in {time}.")
-            time = duration(self._clock.elapsed())
-            self._say(text.format(folder=run.folder, time=time))
-        self.main.updateSoon()
 
 
 def _layouts():

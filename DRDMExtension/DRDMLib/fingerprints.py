@@ -4,25 +4,21 @@ import hashlib
 from dataclasses import astuple
 
 import numpy as np
-import slicer
 
-from DRDMLib.nodegeometry import Grid, fileGridOf, gridOfVolume, inFileOrder
-
-
-def contentOf(volumeNode, labels=None, names=None):
-    """Grid of a volume, and hashes of its numbers and of its labels; can be written as JSON.
-
-    Args:
-        volumeNode: The volume.
-        labels: Its labels in the order of files, if it has any.
-        names: Name of each label.
-    """
-    voxels = inFileOrder(slicer.util.arrayFromVolume(volumeNode), volumeNode)
-    return contentOfArrays(fileGridOf(volumeNode), voxels, labels, names)
+from DRDMLib.nodegeometry import Grid, gridOfVolume
 
 
 def contentOfArrays(grid, voxels, labels=None, names=None):
-    """The same of what was read of the nodes; in any thread."""
+    """Grid of a volume, and hashes of its numbers and of its labels; can be written as JSON.
+
+    It takes what was read of the nodes, so it works in any thread.
+
+    Args:
+        grid: Grid in files.
+        voxels: Of the volume, in the order of files.
+        labels: Its labels in the order of files, if it has any.
+        names: Name of each label.
+    """
     return {
         "grid": [list(part) for part in astuple(grid)],
         "image": _hashOf(voxels),

@@ -7,15 +7,13 @@ import random
 import slicer
 from slicer.i18n import tr as _
 
-from DRDMLib.paneltools import explain, fillSelector, setQuietly
+from DRDMLib.jobpanel import WorkerPanel
+from DRDMLib.paneltools import fillSelector, setQuietly
 from DRDMLib.parameters import GREATEST_SEED
-from DRDMLib.wording import Clock, amountWord, duration
-
-_PARTS = 1000
-"""Parts of the progress bar."""
+from DRDMLib.wording import amountWord, duration
 
 
-class GeneratePanel:
+class GeneratePanel(WorkerPanel):
     """The part "Generate" of the panel."""
 
     def __init__(self, main):
@@ -24,47 +22,20 @@ class GeneratePanel:
         Args:
             main: The whole panel, a `MainPanel`.
         """
-        self.main = main
-        self.run = None
-        self._clock = None
         ui = main.ui
+        super().__init__(main, ui.generateButton, ui.progressBar, main.status)
         fillSelector(ui.effortSelector, _efforts())
         main.bindings.bindSelector("effort", ui.effortSelector)
         main.bindings.bindSelector("sliceAxis", ui.sliceAxisSelector)
         ui.levelSlider.valueChanged.connect(self._levelMoved)
-        ui.generateButton.clicked.connect(lambda *ignored: self.toggle())
 
-    @property
-    def running(self):
-        """Whether samples are being made."""
-        return self.run is not None
-
-    def toggle(self):
-        """Start, or cancel what runs."""
-        if self.running:
-            self.cancel()
-        else:
-            self.start()
-
-    def start(self):
+    def begin(self):
         """Generate what the panel says."""
         parameters = self.main.parameters
-        if self.reason() or not self.main.installation.ensure():
-            return
         if parameters.newSeed:
             parameters.seed = random.SystemRandom().randrange(GREATEST_SEED)
-        self._clock = Clock()
         self.main.log(self._announcement())
-        with self.main.problemsShown():
-            run = self.main.logic.generate(**self._arguments())
-            self.run = run if run.running else None
-        self.update()
-
-    def cancel(self):
-        """Stop; what is made so far stays."""
-        self.main.ui.generateButton.setEnabled(False)
-        self.main.say(_("Cancelling..."))
-        self.run.cancel()
+        self.follow(self.main.logic.generate(**self._arguments()))
 
     def reason(self):
         """Why nothing can be generated now, one sentence; empty if it can."""
@@ -74,14 +45,11 @@ class GeneratePanel:
     def update(self):
         """Bring the widgets up to date."""
         ui, parameters = self.main.ui, self.main.parameters
-        reason = "" if self.running else self.reason()
-        ui.generateButton.setText(_("Cancel") if self.running else _("Generate deformations"))
+        text = _("Generate deformations")
         tooltip = _("Make deformed versions of the volume and its segmentation.")
         if self.running:
-            tooltip = _("Stop. The samples that are finished stay.")
-        explain(ui.generateButton, reason, tooltip)
-        ui.progressBar.setVisible(self.running)
-        self.main.showReason(reason)
+            text, tooltip = _("Cancel"), _("Stop. The samples that are finished stay.")
+        self.showButton(text, tooltip)
         level = self.level()
         setQuietly(ui.levelSlider, level)
         text = _("{word} ({level})").format(word=amountWord(level), level=level)
@@ -98,11 +66,15 @@ class GeneratePanel:
             else (parameters.level)
         )
 
-    def close(self):
-        """Stop what goes on."""
-        if self.run is not None:
-            self.run.abandon("The panel was closed.")
-            self.run = None
+    def endText(self, run):
+        """How many samples came of it."""
+        if run.state == "done":
+            text = _("{count} samples made in {time}.")
+            return text.format(count=len(run.nodes), time=duration(self._clock.elapsed()))
+        if run.state == "cancelled":
+            text = _("{reason} {count} samples are there.")
+            return text.format(reason=run.message, count=len(run.nodes))
+        return ""
 
     def _arguments(self):
         """What the logic is asked for."""
@@ -122,7 +94,7 @@ class GeneratePanel:
             "sampling": sampling,
             "onSample": self._made,
             "onProgress": self._told,
-            "onEnd": self._ended,
+            "onEnd": self.ended,
         }
 
     def _announcement(self):
@@ -148,13 +120,8 @@ class GeneratePanel:
     def _told(self, event):
         """Progress of the worker."""
         if event.get("kind") == "step":
-            bar = self.main.ui.progressBar
-            total = max(event["total"], 1e-9)
-            bar.setMaximum(_PARTS)
-            bar.setValue(round(_PARTS * event["done"] / total))
             text = str(event["message"])
-            left = self._clock.left(event["done"], event["total"])
-            self.main.say(f"{text[:1].upper()}{text[1:]}" + (f", {left}" if left else ""))
+            self.showEvent(event, f"{text[:1].upper()}{text[1:]}")
         elif event.get("message"):
             self.main.log(event["message"])
 
@@ -163,20 +130,6 @@ class GeneratePanel:
         self.main.view.refresh()
         if self.main.view.shown() is None and len(self.run.nodes if self.run else ()) == 1:
             self.main.view.showSample(node)
-
-    def _ended(self, run):
-        """Come back to the start."""
-        self.run = None
-        self.main.ui.progressBar.setValue(0)
-        self.main.showEnd(run)
-        if run.state == "done":
-            text = _("{count} samples made in {time}.")
-            count, time = len(run.nodes), duration(self._clock.elapsed())
-            self.main.say(text.format(count=count, time=time))
-        elif run.state == "cancelled":
-            text = _("{reason} {count} samples are there.")
-            self.main.say(text.format(reason=run.message, count=len(run.nodes)))
-        self.main.updateSoon()
 
     def _slicesMatter(self):
         """Whether the model knows slices and the volume has more than one."""

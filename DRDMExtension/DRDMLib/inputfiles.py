@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from DRDMLib.fingerprints import contentOfArrays
+from DRDMLib.fingerprints import contentOfArrays, isSameContent
 from DRDMLib.nodegeometry import Grid, imageOnGrid
+from DRDMLib.problems import InputProblem
 
 LABELS_FILE = "labels.seg.nrrd"
 _BLOCK = 1 << 20
@@ -23,7 +24,7 @@ class InputFiles:
         labels: The segmentation on the grid of the volume, if there is one.
         names: Name of each label value.
         sha256: Hashes of the files, by `image` and `labels`.
-        content: What the nodes held; for `inputChanged`.
+        content: What the nodes held, see `InputReading.isStill`.
         times: When the nodes were last changed; spares the look at the voxels.
     """
 
@@ -72,16 +73,34 @@ class InputReading:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        image, labels, array, names = folder / f"{self.name}.nrrd", None, None, {}
-        if self.labels is not None:
-            array, names = self.labels()
-            array = array[::-1] if self.reversed else array
+        image, labels = folder / f"{self.name}.nrrd", None
+        array, names = self._labels()
+        if array is not None:
             labels = folder / LABELS_FILE
             self._write(_namedLabels(imageOnGrid(array, self.grid), names), labels)
         self._write(imageOnGrid(self.voxels, self.grid), image)
         content = contentOfArrays(self.grid, self.voxels, array, names)
         sha256 = {"image": _hashOfFile(image), "labels": labels and _hashOfFile(labels)}
         return InputFiles(image, labels, names, sha256, content, self.times)
+
+    def isStill(self, content):
+        """Whether it is what was written before; labels that are refused now are not.
+
+        Args:
+            content: Of the `InputFiles` of then.
+        """
+        try:
+            array, names = self._labels()
+        except InputProblem:  # such as segments that overlap now
+            return False
+        return isSameContent(contentOfArrays(self.grid, self.voxels, array, names), content)
+
+    def _labels(self):
+        """The labels in the order of files, `None` without a segmentation, and their names."""
+        if self.labels is None:
+            return None, {}
+        array, names = self.labels()
+        return (array[::-1] if self.reversed else array), names
 
     def _write(self, image, path):
         """Write an image without compression: the worker reads it once."""

@@ -1,5 +1,6 @@
 """The volume and the segmentation that a job gets: what they must be, and how they get to files."""
 
+import functools
 import re
 import unicodedata
 
@@ -7,9 +8,9 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from DRDMLib.fingerprints import contentOf, isSameContent, timesOf
+from DRDMLib.fingerprints import timesOf
 from DRDMLib.inputfiles import InputFiles, InputReading
-from DRDMLib.labels import isLabelMap, labelsOnVolume, readLabels
+from DRDMLib.labels import isLabelMap, readLabels
 from DRDMLib.nodegeometry import fileGridOf, gridOfVolume, inFileOrder
 from DRDMLib.problems import InputProblem
 from DRDMLib.sceneroles import DERIVED, baseTransformOf, inScene, nodesOfClass
@@ -17,12 +18,15 @@ from DRDMLib.sceneroles import DERIVED, baseTransformOf, inScene, nodesOfClass
 __all__ = [
     "InputFiles",
     "InputProblem",
+    "areThere",
     "baseTransformOf",
     "checkInputs",
-    "inputChanged",
     "inputRemarks",
+    "mayHaveChanged",
     "modalityOf",
+    "readAgain",
     "readInputs",
+    "roomFor",
     "safeName",
     "writeInputs",
 ]
@@ -73,12 +77,13 @@ def writeInputs(volumeNode, segmentationNode, folder):
     return readInputs(volumeNode, segmentationNode).write(folder)
 
 
-def readInputs(volumeNode, segmentationNode=None):
+def readInputs(volumeNode, segmentationNode=None, room=None):
     """Copy what a job needs out of the scene; its `write` may be called in any thread.
 
     Args:
         volumeNode: The volume; its numbers and their type are kept.
         segmentationNode: Segmentation or label map volume node, or `None`.
+        room: Where to copy the voxels to, see `roomFor`; taken anew if it is `None` or unfit.
 
     Returns:
         `InputReading`.
@@ -87,38 +92,52 @@ def readInputs(volumeNode, segmentationNode=None):
         InputProblem: If the nodes cannot be used (see `checkInputs`).
     """
     checkInputs(volumeNode, segmentationNode)
-    voxels = inFileOrder(slicer.util.arrayFromVolume(volumeNode), volumeNode)
-    return InputReading(
-        name=safeName(volumeNode.GetName()),
-        grid=fileGridOf(volumeNode),
-        voxels=voxels.copy(),
-        labels=readLabels(segmentationNode, volumeNode) if segmentationNode is not None else None,
-        reversed=gridOfVolume(volumeNode).isLeftHanded(),
-        times=timesOf(volumeNode, segmentationNode),
-        cannotWrite=_("{path} cannot be written ({reason}): free some space on the disk."),
+    return _reading(volumeNode, segmentationNode, room)
+
+
+def roomFor(volumeNode):
+    """What takes memory for the voxels of a volume; to be called in a thread.
+
+    A system may need several times as long to hand out new memory as to copy into it.
+    """
+    array = slicer.util.arrayFromVolume(volumeNode)
+    return functools.partial(np.full, array.shape, 0, array.dtype)
+
+
+def areThere(volumeNode, segmentationNode):
+    """Whether the nodes are in the scene, and volumes have voxels."""
+    given = [node for node in (volumeNode, segmentationNode) if node is not None]
+    return volumeNode is not None and all(
+        inScene(node) and not (node.IsA("vtkMRMLVolumeNode") and node.GetImageData() is None)
+        for node in given
     )
 
 
-def inputChanged(volumeNode, segmentationNode, files):
-    """Whether the nodes are gone, or hold something else than when they were written.
+def mayHaveChanged(volumeNode, segmentationNode, times):
+    """Whether the nodes are gone, or were touched since they were read: a look at times alone.
 
     Args:
-        volumeNode: The volume that was written.
-        segmentationNode: The segmentation that was written, or `None`.
-        files: What `writeInputs` answered, or its `content` alone (kept with a sample).
+        volumeNode: The volume that was read.
+        segmentationNode: The segmentation that was read, or `None`.
+        times: Of what was read, an `InputReading` or `InputFiles`.
     """
-    given = [node for node in (volumeNode, segmentationNode) if node is not None]
-    if volumeNode is None or not all(inScene(node) for node in given):
-        return True
-    if volumeNode.GetImageData() is None:
-        return True
-    if getattr(files, "times", None) == timesOf(volumeNode, segmentationNode):
-        return False
-    try:
-        content = contentOf(volumeNode, *_labelsOf(volumeNode, segmentationNode))
-    except InputProblem:  # such as segments that overlap now
-        return True
-    return not isSameContent(content, getattr(files, "content", files))
+    there = areThere(volumeNode, segmentationNode)
+    return not there or times != timesOf(volumeNode, segmentationNode)
+
+
+def readAgain(volumeNode, segmentationNode=None, room=None):
+    """Copy the nodes to see whether they hold what they held, by `isStill` in any thread.
+
+    Args:
+        volumeNode: The volume.
+        segmentationNode: Segmentation or label map volume node, or `None`.
+        room: As for `readInputs`.
+
+    Returns:
+        `InputReading`, or `None` if a node is gone or holds nothing.
+    """
+    there = areThere(volumeNode, segmentationNode)
+    return _reading(volumeNode, segmentationNode, room) if there else None
 
 
 def inputRemarks(volumeNode, segmentationNode=None):
@@ -160,12 +179,21 @@ def safeName(name):
     return f"{safe}_" if _DEVICE.fullmatch(safe) else safe
 
 
-def _labelsOf(volumeNode, segmentationNode):
-    """The labels in the order of files and their names; `None` without a segmentation."""
-    if segmentationNode is None:
-        return None, {}
-    array, names = labelsOnVolume(segmentationNode, volumeNode)
-    return inFileOrder(array, volumeNode), names
+def _reading(volumeNode, segmentationNode, room):
+    """Copies of what the nodes hold."""
+    voxels = inFileOrder(slicer.util.arrayFromVolume(volumeNode), volumeNode)
+    if room is None or (room.shape, room.dtype) != (voxels.shape, voxels.dtype):
+        room = np.empty(voxels.shape, voxels.dtype)
+    np.copyto(room, voxels)
+    return InputReading(
+        name=safeName(volumeNode.GetName()),
+        grid=fileGridOf(volumeNode),
+        voxels=room,
+        labels=readLabels(segmentationNode, volumeNode) if segmentationNode is not None else None,
+        reversed=gridOfVolume(volumeNode).isLeftHanded(),
+        times=timesOf(volumeNode, segmentationNode),
+        cannotWrite=_("{path} cannot be written ({reason}): free some space on the disk."),
+    )
 
 
 def _requireVolume(node):
@@ -230,7 +258,9 @@ def _requireGrid(node):
 def _requireValues(node):
     """Refuse NaN, infinity, and an image of one value."""
     array = slicer.util.arrayFromVolume(node)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    with np.errstate(invalid="ignore"):
+        low, high = array.min(), array.max()
+    if not np.isfinite([low, high]).all():  # they are NaN if any voxel is
         raise _problem(
             _(
                 "{name} must hold finite numbers, but {count} voxels are NaN or infinite: "
@@ -239,11 +269,11 @@ def _requireValues(node):
             node,
             count=int(np.count_nonzero(~np.isfinite(array))),
         )
-    if array.min() == array.max():
+    if low == high:
         raise _problem(
             _("{name} must show something, but every voxel is {value}: choose another."),
             node,
-            value=array.min(),
+            value=low,
         )
 
 

@@ -15,8 +15,6 @@ import qt
 from slicer.i18n import tr as _
 
 from DRDMLib import inputs
-from DRDMLib.fingerprints import timesOf
-from DRDMLib.sceneroles import inScene
 
 _TICK_MS = 10
 _TURN = 0.003
@@ -65,16 +63,16 @@ class Preparation:
             self._waiting.append(tell)
 
     def isCurrent(self, volumeNode, segmentationNode):
-        """Whether the files hold, or will hold, what the nodes hold."""
+        """Whether the files hold, or will hold, what the nodes hold.
+
+        Nodes that were touched count as changed: writing them again, in the thread, is less of a
+        burden than to compare their voxels here.
+        """
         if self.problem is not None:
             return False
-        if self.files is None:
-            nodes = [node for node in (volumeNode, segmentationNode) if node is not None]
-            there = all(inScene(node) for node in nodes)
-            return there and self.times == timesOf(volumeNode, segmentationNode)
-        paths = [path for path in (self.files.image, self.files.labels) if path is not None]
-        there = all(Path(path).is_file() for path in paths)
-        return there and not inputs.inputChanged(volumeNode, segmentationNode, self.files)
+        paths = [] if self.files is None else [self.files.image, self.files.labels]
+        there = all(path.is_file() for path in paths if path is not None)
+        return there and not inputs.mayHaveChanged(volumeNode, segmentationNode, self.times)
 
     def drop(self):
         """Remove the files; who waits for them is told that there will be none."""
@@ -140,22 +138,3 @@ def _write(reading, folder, outcome, dropped):
     outcome.extend(result)
     if dropped.is_set():
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def writeScans(volumeNodes, folder):
-    """Write volumes to learn from into a folder of their own.
-
-    Args:
-        volumeNodes: The volumes; each counts as a patient of its own.
-        folder: New folder, or one that was written before from the same volumes.
-
-    Returns:
-        The folder.
-
-    Raises:
-        InputProblem: If a volume cannot be used.
-    """
-    folder = Path(folder)
-    for number, node in enumerate(volumeNodes, 1):
-        inputs.writeInputs(node, None, folder / f"case{number:03d}")
-    return folder

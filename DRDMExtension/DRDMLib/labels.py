@@ -19,35 +19,22 @@ def isLabelMap(node):
     return node.IsA("vtkMRMLLabelMapVolumeNode")
 
 
-def labelsOnVolume(node, volumeNode):
-    """The labels of a segmentation or label map on the grid of a volume, by nearest neighbour.
+def readLabels(node, volumeNode):
+    """Take from the scene what the labels on the grid of a volume are made of, on the main thread.
 
     Both nodes are taken in their local coordinates, so they must be under the same transform.
-    Segments are numbered from 1 in their order; a label map keeps its values.
+    Segments are numbered from 1 in their order; a label map keeps its values. They come to the
+    grid by nearest neighbour.
 
     Args:
         node: Segmentation or label map volume node.
         volumeNode: Volume whose grid is wanted.
 
     Returns:
-        `(k, j, i)` unsigned integers, and the name of each value.
-
-    Raises:
-        InputProblem: If segments overlap, there are negative labels, or none lies in the volume.
-    """
-    return readLabels(node, volumeNode)()
-
-
-def readLabels(node, volumeNode):
-    """Take from the scene what `labelsOnVolume` needs; to be called on the main thread.
-
-    Args:
-        node: Segmentation or label map volume node.
-        volumeNode: Volume whose grid is wanted.
-
-    Returns:
-        A function without arguments that answers and raises what `labelsOnVolume` does, and may be
-        called in any thread: it has copies of what it needs, texts too.
+        A function without arguments that may be called in any thread: it has copies of what it
+        needs, texts too. It answers `(k, j, i)` unsigned integers and the name of each value, and
+        raises `InputProblem` if segments overlap, there are negative labels, or none lies in the
+        volume.
     """
     read = _ofLabelMap if isLabelMap(node) else _ofSegmentation
     text = _(

@@ -13,10 +13,11 @@ from DRDMLib import samples
 from DRDMLib.adjusting import AmplitudeRun, JacobianRun
 from DRDMLib.exporting import ExportChoice, ExportRun
 from DRDMLib.generating import GenerateRun, Wanted
-from DRDMLib.jobinputs import InputFolder, writeScans
+from DRDMLib.jobinputs import InputFolder
 from DRDMLib.parameters import DRDMParameters
 from DRDMLib.running import Run, RunFailed
 from DRDMLib.training import TrainingRun, canResume
+from DRDMLib.trainscans import ScanWriting
 from DRDMLib.workerclient import WorkerClient
 
 
@@ -110,6 +111,7 @@ class DRDMLogic(ScriptedLoadableModuleLogic):
         fieldFormat=".nrrd",
         originals=True,
         datasetName=None,
+        onChanged=None,
         onProgress=None,
         onEnd=None,
         waitForCompletion=False,
@@ -125,6 +127,8 @@ class DRDMLogic(ScriptedLoadableModuleLogic):
             fieldFormat: `.nrrd`, `.nii.gz`, `.h5` or `.mha`.
             originals: Whether the original is one more case.
             datasetName: Name of an nnU-Net data set.
+            onChanged: Asked whether to go on where the image has changed since a model made
+                samples from it, with their names: `drdm replay` will not make them again.
             onProgress: Told each event of the worker.
             onEnd: Told the run when it has ended.
             waitForCompletion: Return when everything is written.
@@ -144,7 +148,8 @@ class DRDMLogic(ScriptedLoadableModuleLogic):
         choice = ExportChoice(
             Path(folder), layout, imageFormat, fieldFormat, originals, datasetName
         )
-        run = ExportRun(self.client, choice, chosen, written, onProgress=onProgress, onEnd=onEnd)
+        callbacks = {"onChanged": onChanged, "onProgress": onProgress, "onEnd": onEnd}
+        run = ExportRun(self.client, choice, chosen, written, **callbacks)
         if not waitForCompletion:
             return run
         run.wait()
@@ -166,7 +171,8 @@ class DRDMLogic(ScriptedLoadableModuleLogic):
         Args:
             folder: Folder of the run: model, curves, checkpoint.
             data: Folder of scans.
-            volumes: Volume nodes to learn from instead.
+            volumes: Volume nodes to learn from instead; they are written to a folder beside the
+                run first.
             preset: Name of a bundled model whose settings are taken; made from the scans if `None`.
             steps: Steps, or `None` for those of the settings.
             device: `auto`, `cpu`, `cuda:0`, ...
@@ -184,7 +190,7 @@ class DRDMLogic(ScriptedLoadableModuleLogic):
             self.training.resume(folder, device=device)
         else:
             if volumes:
-                data = writeScans(volumes, folder.parent / f"{folder.name}-scans")
+                data = ScanWriting(volumes, folder.parent / f"{folder.name}-scans")
             self.training.start(folder, data, preset, steps=steps, device=device)
         while waitForCompletion and self.training.running:
             slicer.app.processEvents()

@@ -15,6 +15,7 @@ from DRDMLib.exportpanel import ExportPanel
 from DRDMLib.generatepanel import GeneratePanel
 from DRDMLib.inputspanel import InputsPanel
 from DRDMLib.installpanel import InstallPanel
+from DRDMLib.paneltools import StatusLine
 from DRDMLib.trainpanel import TrainPanel
 from DRDMLib.viewpanel import ViewPanel
 
@@ -27,6 +28,7 @@ class MainPanel:
         logic: The module's logic.
         parameters: The choices, `None` while a scene is closed.
         bindings: Widgets joined to parameters.
+        status: The line that says how it goes, a `StatusLine`.
     """
 
     def __init__(self, ui, logic):
@@ -40,7 +42,7 @@ class MainPanel:
         self.logic = logic
         self.parameters = None
         self.bindings = Bindings()
-        self._message = self._reason = ""
+        self.status = StatusLine(ui.statusLabel)
         self._later = qt.QTimer()
         self._later.setSingleShot(True)
         self._later.setInterval(0)
@@ -96,13 +98,7 @@ class MainPanel:
 
     def say(self, text):
         """Show a sentence in the status line."""
-        self._message = text
-        self._showStatus()
-
-    def showReason(self, reason):
-        """Show why nothing can be generated; empty if it can."""
-        self._reason = reason
-        self._showStatus()
+        self.status.say(text)
 
     def log(self, text):
         """Add lines to the log of the panel and of the application."""
@@ -133,9 +129,3 @@ class MainPanel:
         self._later.stop()
         for part in self.parts:
             part.close()
-
-    def _showStatus(self):
-        """What hinders comes first, then what was said last."""
-        text = self._reason or self._message
-        self.ui.statusLabel.setText(text)
-        self.ui.statusLabel.setVisible(bool(text))

@@ -8,6 +8,30 @@ import qt
 import slicer
 
 
+class StatusLine:
+    """A label that says what hinders, else what was said last; hidden without a text."""
+
+    def __init__(self, label):
+        """Take over a label."""
+        self._label = label
+        self._message = self._reason = ""
+
+    def say(self, text):
+        """Show a sentence, unless something hinders."""
+        self._message = text
+        self._show()
+
+    def showReason(self, reason):
+        """Show what hinders; nothing does if it is empty."""
+        self._reason = reason
+        self._show()
+
+    def _show(self):
+        text = self._reason or self._message
+        self._label.setText(text)
+        self._label.setVisible(bool(text))
+
+
 def explain(widget, reason, tooltip):
     """Enable a widget, or disable it and say why in its tooltip."""
     widget.setEnabled(not reason)

@@ -15,6 +15,7 @@ from pathlib import Path
 from slicer.i18n import tr as _
 
 from DRDMLib.corepath import coreFolder
+from DRDMLib.trainscans import ScanWriting
 from DRDMLib.workerprocess import ChildProcess, describeEnd
 
 STOP_SECONDS = 60
@@ -68,6 +69,8 @@ class TrainingRun:
         message: Why it failed, or how it ended, one sentence.
         details: More on a failure, for the log.
         folder: Folder of the run.
+        onScan: Told the name, number and count of each volume of the scene that is being written
+            before the process starts, and an empty name when all are; the state is `running`.
         progress: The last `TrainingProgress`, or `None`.
         losses: Pairs of step and loss since the start.
         validations: Pairs of step and validation loss since the start.
@@ -83,13 +86,14 @@ class TrainingRun:
         """
         self.onProgress, self.onEnd, self.onLog = onProgress, onEnd, onLog
         self.state, self.message, self.details = "idle", "", ""
+        self.onScan = None
         self.folder = self._model = self.progress = None
         self.losses, self.validations = [], []
-        self._process = self._final = self._pace = None
+        self._process = self._scans = self._final = self._pace = None
 
     @property
     def running(self):
-        """Whether the process has not ended."""
+        """Whether it has not ended."""
         return self.state in ("running", "stopping")
 
     @property
@@ -104,7 +108,8 @@ class TrainingRun:
 
         Args:
             folder: Folder of the run.
-            data: Folder of scans (see `drdm train --help`), or `None` for those of the preset.
+            data: Folder of scans (see `drdm train --help`), or `None` for those of the preset;
+                a `ScanWriting` is begun, and the process starts when it is done.
             preset: Name of a preset or path of a file of settings; `None`: made from the scans.
             name: Name of the model; that of the folder by default.
             steps: Optimisation steps, or `None` for those of the settings.
@@ -116,6 +121,8 @@ class TrainingRun:
         """
         folder = Path(folder).resolve()
         name = name or _modelName(folder)
+        scans = data if isinstance(data, ScanWriting) else None
+        data = data if scans is None else scans.folder
         arguments = ["--out", str(folder), "--device", device, "--name", name]
         arguments += ["--data", str(data)] if data is not None else []
         arguments += ["--config", str(preset)] if preset else []
@@ -126,7 +133,7 @@ class TrainingRun:
         }
         if values:
             arguments += ["--set", *(f"{key}={_yaml(each)}" for key, each in values.items())]
-        self._begin(folder, arguments)
+        self._begin(folder, arguments, scans)
 
     def resume(self, folder, *, device="auto"):
         """Go on with a run that was stopped, as it was begun."""
@@ -135,22 +142,27 @@ class TrainingRun:
 
     def stop(self):
         """Let it finish its step, save, and end; `onEnd` is told when it has."""
-        if self.state == "running":
+        if self._scans is not None:
+            self._stopWriting()
+        elif self.state == "running":
             self.state = "stopping"
             self._process.closeInput()
             self._process.killAfter(STOP_SECONDS)
 
     def kill(self):
         """End it now; it can go on from its last checkpoint."""
-        if self.running:
+        if self._scans is not None:
+            self._stopWriting()
+        elif self.running:
             self.state = "stopping"
             self._process.kill()
 
     def close(self, seconds=5):
         """Stop it and wait a little, then kill it: for the end of the application."""
-        if not self.running:
-            return
+        scans = self._scans
         self.stop()
+        if scans is not None:
+            scans.wait(seconds)
         until = time.monotonic() + seconds
         while self.running and time.monotonic() < until:
             self._process.poll()
@@ -171,8 +183,8 @@ class TrainingRun:
             raise ModelProblem(_("The training has left no model yet: let it run for longer."))
         return addModelFile(self.model)
 
-    def _begin(self, folder, arguments):
-        """Start the process."""
+    def _begin(self, folder, arguments, scans=None):
+        """Start the process, after the scans are written where there are such."""
         if self.running:
             raise RuntimeError(_("A training is running: stop it first."))
         self.state, self.message, self.details = "running", "", ""
@@ -180,7 +192,37 @@ class TrainingRun:
         self.losses, self.validations = [], []
         self._final = self._pace = None
         command = ["-m", "DRDMCore", "train", "--json", "--stop-with-stdin", *arguments]
+        self._scans = scans
+        if scans is None:
+            self._launch(command)
+        else:
+            scans.begin(self._scanBegun, lambda: self._scansWritten(command), self._notWritten)
+
+    def _launch(self, command):
+        """Start the process."""
+        self._scans = None
         self._process = ChildProcess(command, self._heard, self._ended, self._log)
+
+    def _scanBegun(self, name, number, count):
+        """Tell which volume is being written."""
+        if self.onScan is not None:
+            self.onScan(name, number, count)
+
+    def _scansWritten(self, command):
+        """All volumes are written."""
+        self._scanBegun("", 0, 0)
+        self._launch(command)
+
+    def _notWritten(self, problem):
+        """The scans could not be written: there is nothing to learn from."""
+        self._scans = None
+        self._end("failed", str(problem), type(problem).__name__)
+
+    def _stopWriting(self):
+        """End it before the process has started."""
+        scans, self._scans = self._scans, None
+        scans.cancel()
+        self._stopped()
 
     def _heard(self, line):
         """Take a line of the process."""

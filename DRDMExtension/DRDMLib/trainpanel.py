@@ -10,13 +10,14 @@ import slicer
 from slicer.i18n import tr as _
 
 from DRDMLib import inputs, training
-from DRDMLib.paneltools import explain, fillSelector, setChecked
+from DRDMLib.jobpanel import JobPanel
+from DRDMLib.paneltools import StatusLine, fillSelector, setChecked
 from DRDMLib.wording import duration
 
 PICTURE = "loss.png"
 
 
-class TrainPanel:
+class TrainPanel(JobPanel):
     """The part "Train a model of your own" of the panel."""
 
     def __init__(self, main):
@@ -25,12 +26,12 @@ class TrainPanel:
         Args:
             main: The whole panel, a `MainPanel`.
         """
-        self.main = main
-        self._message = ""
+        ui, run = main.ui, main.logic.training
+        super().__init__(main, ui.trainButton, ui.trainProgressBar, StatusLine(ui.trainStatusLabel))
         self._picture = None
         self._volumes = []
-        ui, run = main.ui, main.logic.training
         run.onProgress, run.onEnd, run.onLog = self._progressed, self._ended, self._log
+        run.onScan = self._writing
         fillSelector(ui.presetSelector, _presets())
         main.bindings.bindSelector("preset", ui.presetSelector)
         main.bindings.bindPath("trainFolder", ui.trainFolderEdit)
@@ -38,7 +39,6 @@ class TrainPanel:
         for button in (ui.folderSourceButton, ui.sceneSourceButton):
             main.bindings.bind("trainSource", button.clicked, self._source, self._showSource)
         ui.trainVolumesList.itemChanged.connect(lambda *ignored: self._ticked())
-        ui.trainButton.clicked.connect(lambda *ignored: self.toggle())
         self._pictures = qt.QTimer()
         self._pictures.setInterval(1000)
         self._pictures.timeout.connect(self.showPicture)
@@ -48,35 +48,34 @@ class TrainPanel:
         """The training, whether it runs or not."""
         return self.main.logic.training
 
-    def toggle(self):
-        """Start, go on, or stop."""
-        if self.run.running:
-            self._say(_("Stopping: the step is finished and everything is saved..."))
-            self.run.stop()
-            self.update()
-        else:
-            self.start()
+    @property
+    def running(self):
+        """Whether a model is being trained."""
+        return self.run.running
 
-    def start(self):
+    def cancel(self):
+        """Let it end; everything is saved."""
+        self.status.say(_("Stopping: the step is finished and everything is saved..."))
+        self.run.stop()
+        self.update()
+
+    def begin(self):
         """Begin a training, or go on with the one in the folder."""
         parameters = self.main.parameters
-        if self.reason() or not self.main.installation.ensure():
-            return
         self.main.ui.trainLogTextEdit.clear()
         self._picture = None
         chosen = [node for node in self._volumes if node.GetID() in parameters.trainVolumes]
-        with self.main.problemsShown(self._say):
-            self.main.logic.train(
-                parameters.runFolder,
-                data=parameters.trainFolder if parameters.trainSource == "folder" else None,
-                volumes=None if parameters.trainSource == "folder" else chosen,
-                preset=parameters.preset or None,
-                steps=parameters.trainSteps or None,
-                device=parameters.device,
-            )
-            self._say(_("Starting..."))
+        self.status.say(_("Starting..."))
+        self.main.logic.train(
+            parameters.runFolder,
+            data=parameters.trainFolder if parameters.trainSource == "folder" else None,
+            volumes=None if parameters.trainSource == "folder" else chosen,
+            preset=parameters.preset or None,
+            steps=parameters.trainSteps or None,
+            device=parameters.device,
+        )
+        if self.running:
             self._pictures.start()
-        self.update()
 
     def reason(self):
         """Why no training can start now, one sentence; empty if it can."""
@@ -96,7 +95,7 @@ class TrainPanel:
 
     def update(self):
         """Bring the widgets up to date."""
-        ui, parameters, running = self.main.ui, self.main.parameters, self.run.running
+        ui, parameters = self.main.ui, self.main.parameters
         fromScene = parameters.trainSource == "scene"
         for widget in (ui.trainVolumesLabel, ui.trainVolumesList):
             widget.setVisible(fromScene)
@@ -104,21 +103,16 @@ class TrainPanel:
             widget.setVisible(not fromScene)
         if fromScene:
             self._showVolumes()
-        reason = "" if running else self.reason()
         text, tooltip = (
             _("Start training"),
             _("Learn what is plausible; it runs in the background."),
         )
-        if running:
+        if self.running:
             text, tooltip = _("Stop training"), _("Stop and save; it can go on later.")
         elif parameters.runFolder.strip() and training.canResume(parameters.runFolder):
             text, tooltip = _("Resume training"), _("Go on with the run in this folder.")
-        ui.trainButton.setText(text)
         stopping = _("It is stopping.") if self.run.state == "stopping" else ""
-        explain(ui.trainButton, reason or stopping, tooltip)
-        ui.trainProgressBar.setVisible(running)
-        ui.trainStatusLabel.setText(reason or self._message)
-        ui.trainStatusLabel.setVisible(bool(reason or self._message))
+        self.showButton(text, tooltip, stopping)
 
     def showPicture(self):
         """Show the curves of the run, if they are new."""
@@ -140,7 +134,7 @@ class TrainPanel:
     def close(self):
         """Stop looking for pictures; the logic stops the training."""
         self._pictures.stop()
-        self.run.onProgress = self.run.onEnd = self.run.onLog = None
+        self.run.onProgress = self.run.onEnd = self.run.onLog = self.run.onScan = None
 
     def _source(self):
         return "scene" if self.main.ui.sceneSourceButton.checked else "folder"
@@ -181,39 +175,38 @@ class TrainPanel:
             if widget.item(row).checkState() == qt.Qt.Checked
         ]
 
-    def _say(self, text):
-        """Show a sentence below the button."""
-        self._message = text
-        self.main.ui.trainStatusLabel.setText(text)
-        self.main.ui.trainStatusLabel.setVisible(bool(text))
-
     def _log(self, text):
         self.main.ui.trainLogTextEdit.appendPlainText(text)
 
+    def _writing(self, name, number, count):
+        """Show which volume of the scene is being written; none if the name is empty."""
+        if not name:
+            self.showProgress(0, 1, _("Starting..."))
+            return
+        text = _("Writing {name}, volume {number} of {count}...")
+        self.showProgress(number - 1, count, text.format(name=name, number=number, count=count))
+
     def _progressed(self, progress):
         """Show a step."""
-        bar = self.main.ui.trainProgressBar
-        bar.setMaximum(max(progress.of, 1))
-        bar.setValue(progress.step)
         text = _("Step {step} of {of}: {message}")
         text = text.format(step=progress.step, of=progress.of, message=progress.message)
+        left = ""
         if progress.secondsLeft is not None:
             left = _("about {time} left").format(time=duration(progress.secondsLeft))
-            text = f"{text}, {left}"
-        self._say(text)
+        self.showProgress(progress.step, progress.of, text, left)
 
     def _ended(self, run):
         """Put the model into the selector and say how it ended."""
         self._pictures.stop()
         self.showPicture()
-        self._say(run.message)
+        self.status.say(run.message)
         self._log(run.message + (f"\n{run.details}" if run.details else ""))
         if run.state in ("done", "stopped") and run.model is not None:
-            with self.main.problemsShown(self._say):
+            with self.main.problemsShown(self.status.say):
                 entry = run.addToModels()
                 self.main.inputs.showModels(entry.name)
                 text = _("{message} The model {name} is in the selector.")
-                self._say(text.format(message=run.message, name=entry.name))
+                self.status.say(text.format(message=run.message, name=entry.name))
         self.main.updateSoon()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import slicer
 import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from DRDMLib import inputs
+from DRDMLib.background import InThread
 
 
 class InputWatch(VTKObservationMixin):
@@ -26,6 +29,7 @@ class InputWatch(VTKObservationMixin):
         self._inputs, self._preparation = (volumeNode, segmentationNode), preparation
         self._nodes = [node for node in (volumeNode, segmentationNode) if node is not None]
         self._onGone = onGone
+        self._times = self._comparison = None
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._sceneCloses)
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._nodeLeaves)
@@ -37,6 +41,8 @@ class InputWatch(VTKObservationMixin):
         """Stop watching."""
         self._onGone = None
         self.removeObservers()
+        if self._comparison is not None:
+            self._comparison.cancel()
 
     def _watchData(self, node):
         """Be told when what a job reads of a node may have changed."""
@@ -66,10 +72,47 @@ class InputWatch(VTKObservationMixin):
             self._tell(_("An input was removed from the scene: the job was stopped."))
 
     def check(self):
-        """Look whether the inputs are what is in the files."""
+        """Look whether the inputs are what is in the files.
+
+        Nodes that were touched may hold the same as before: their voxels are compared in a thread,
+        and it is told later if they do not.
+        """
         files = self._preparation.files  # not there yet: the job looks when they are
-        if files is not None and inputs.inputChanged(*self._inputs, files):
-            self._tell(_("The volume or its segmentation was changed: the job was stopped."))
+        if files is None or self._onGone is None or self._comparison is not None:
+            return
+        if not inputs.mayHaveChanged(*self._inputs, self._times or files.times):
+            return
+        if not inputs.areThere(*self._inputs):
+            self._tellChanged()
+            return
+        compare = functools.partial(self._compare, files.content)
+        self._do(inputs.roomFor(self._inputs[0]), compare)
+
+    def _compare(self, content, room):
+        """Compare the nodes as they are now."""
+        reading = inputs.readAgain(*self._inputs, room)
+        if reading is None:
+            self._tellChanged()
+            return
+        same = functools.partial(reading.isStill, content)
+        self._do(same, functools.partial(self._compared, reading.times))
+
+    def _do(self, work, then):
+        """Do something in a thread, and then something here."""
+        self._comparison = InThread(work, then, self._tellChanged)
+        self._comparison.look()  # what is small needs no other turn
+
+    def _compared(self, times, same):
+        """Take how a comparison ended; the nodes may have been touched meanwhile."""
+        self._comparison = None
+        if same:
+            self._times = times
+            self.check()
+        else:
+            self._tellChanged()
+
+    def _tellChanged(self, *ignored):
+        self._tell(_("The volume or its segmentation was changed: the job was stopped."))
 
     def _dataChanged(self, caller, event):
         self.check()  # it may be a name, a colour or a transform

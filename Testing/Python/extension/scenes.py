@@ -177,6 +177,12 @@ SETTINGS = {"level": 30, "steps": None, "border": "fixed"}
 VERSIONS = {"DRDMCore": "0.1.0"}
 
 
+def changed(lib, volumeNode, segmentationNode, content):
+    """Whether nodes are gone or hold something else than what was written."""
+    reading = lib.inputs.readAgain(volumeNode, segmentationNode)
+    return reading is None or not reading.isStill(content)
+
+
 class Case:
     """A volume, its segmentation, their files, and samples of them."""
 

@@ -94,3 +94,49 @@ def test_a_cancelled_export_goes_on(panel, tmp_path):
     panel.click("exportButton")
     panel.finish()
     assert len(list((tmp_path / "out/img").iterdir())) == 3
+
+
+def changeVoxels(volume):
+    """Make part of a volume brighter."""
+    import slicer
+
+    slicer.util.arrayFromVolume(volume)[..., 10:20, 10:20] += 300
+    slicer.util.arrayFromVolumeModified(volume)
+
+
+def test_a_changed_image_under_samples_of_a_model_is_asked_about(openPanel, tmp_path):
+    """Their fields belong to the image as it was: `drdm replay` makes others of this one."""
+    from DRDMCore.pipelines.replay import replay
+
+    panel = openPanel()
+    volume, segmentation = panels.lib("sampledata").loadSample("phantom-heart-2d")
+    panel.choose(volume, segmentation, model="phantom-heart-2d", count=2, seed=5)
+    panel.parameters.exportFolder = str(tmp_path / "out")
+    panel.click("generateButton")
+    panel.finish()
+    changeVoxels(volume)
+    panel.answer("No", contains="has changed since these samples were made")
+    panel.click("exportButton")
+    panel.finish()
+    (question,) = panel.dialogs()
+    assert f"'{volume.GetName()}'" in question
+    assert ", ".join(each.name for each in panel.samples()) in question
+    assert panel.ui.exportStatusLabel.text == "Cancelled."
+    assert not (tmp_path / "out").exists() and panel.ui.exportButton.enabled
+    panel.answer("Yes", contains="Export all the same?")
+    panel.click("exportButton")
+    panel.finish()
+    assert len(list((tmp_path / "out/img").iterdir())) == 3
+    assert replay(tmp_path / "out", 1)["field_max_difference_mm"] > 0
+
+
+def test_a_changed_image_under_random_samples_is_exported(panel, tmp_path):
+    """A random field depends on the grid alone: `drdm replay` makes the same again."""
+    from DRDMCore.pipelines.replay import replay
+
+    changeVoxels(panel.parameters.volume)
+    panel.click("exportButton")
+    panel.finish()
+    assert panel.dialogs() == []
+    assert panel.ui.exportStatusLabel.text.startswith("Exported to")
+    assert replay(tmp_path / "out", 1)["identical"]

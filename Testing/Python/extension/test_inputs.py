@@ -361,11 +361,11 @@ def test_an_item_of_a_sequence_is_taken_and_said_to_be_one(lib, tmp_path, scene)
     lib.display.showSample(node)
     browser.SetSelectedItemNumber(2)
     assert volume.GetParentTransformNode() is node
-    assert lib.inputs.inputChanged(volume, None, case.files)
+    assert scenes.changed(lib, volume, None, case.files.content)
     files = lib.inputs.writeInputs(volume, None, tmp_path / "third")
     np.testing.assert_array_equal(read_image(files.image).array, scenes.imageArray() + 2)
     browser.SetSelectedItemNumber(0)
-    assert not lib.inputs.inputChanged(volume, None, case.files)
+    assert not scenes.changed(lib, volume, None, case.files.content)
     assert lib.inputs.inputRemarks(scenes.volume(name="single")) == []
 
 
@@ -376,14 +376,14 @@ def test_changes_of_the_inputs_are_noticed(lib, tmp_path, scene):
     segmentation = scenes.segmentation(volume)
     files = lib.inputs.writeInputs(volume, segmentation, tmp_path)
 
-    def changed(token=files):
-        return lib.inputs.inputChanged(volume, segmentation, token)
+    def changed():
+        return scenes.changed(lib, volume, segmentation, files.content)
 
-    assert not changed() and not changed(files.content)
+    assert not changed()
     array = slicer.util.arrayFromVolume(volume)
     array[2, 3, 4] += 1
     slicer.util.arrayFromVolumeModified(volume)
-    assert changed() and changed(files.content)
+    assert changed()
     array[2, 3, 4] -= 1
     slicer.util.arrayFromVolumeModified(volume)
     assert not changed()
@@ -401,7 +401,7 @@ def test_changes_of_the_inputs_are_noticed(lib, tmp_path, scene):
     identifier = segmentation.GetSegmentation().GetNthSegmentID(1)
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, identifier, volume)
     assert changed()
-    assert lib.inputs.inputChanged(volume, None, files)
+    assert scenes.changed(lib, volume, None, files.content)
     scene.RemoveNode(segmentation)
     assert changed()
 
@@ -415,7 +415,7 @@ def test_looks_and_transforms_are_no_change_of_the_inputs(lib, tmp_path):
     volume.GetDisplayNode().SetWindowLevelMinMax(0, 10)
     segmentation.GetSegmentation().GetNthSegment(0).SetColor(0, 0, 1)
     segmentation.CreateClosedSurfaceRepresentation()
-    assert not lib.inputs.inputChanged(volume, segmentation, case.files)
+    assert not scenes.changed(lib, volume, segmentation, case.files.content)
 
 
 def test_a_disk_that_is_full_is_told(lib, tmp_path):

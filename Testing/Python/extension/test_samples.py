@@ -291,7 +291,7 @@ def test_a_closed_scene_has_no_samples(lib, case, scene):
     with pytest.raises(lib.inputs.InputProblem, match="it is gone"):
         lib.display.showSample(node)
     lib.display.showOriginal(case.volume)
-    assert lib.inputs.inputChanged(case.volume, case.segmentation, case.files)
+    assert scenes.changed(lib, case.volume, case.segmentation, case.files.content)
 
 
 def test_another_amplitude_keeps_the_drawn_field(lib, case, tmp_path):
@@ -387,7 +387,7 @@ def test_a_saved_and_opened_scene_has_its_samples(lib, tmp_path, ending):
     lib.display.setGridVisible(after[1].node, "contours")
     assert lib.inputs.baseTransformOf(volume) is scenes.node("registration")
     organs = scenes.node("Organe é")
-    assert not lib.inputs.inputChanged(volume, organs, case.files.content)
+    assert not scenes.changed(lib, volume, organs, case.files.content)
     again = lib.inputs.writeInputs(volume, organs, tmp_path / "again")
     assert again.sha256 == case.files.sha256
     for each in after:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+import numpy as np
 import pytest
 
 from Testing.Python.extension import panels, scenes
@@ -85,11 +88,49 @@ def test_volumes_of_the_scene_are_learnt_from(panel, tmp_path):
     panel.tickVolumes("A", "C")
     panel.click("trainButton")
     assert panel.main.train.run.running
+    assert panel.ui.trainStatusLabel.text == "Writing A, volume 1 of 2..."
+    panel.wait((tmp_path / "mine-scans").exists)
+    panel.wait(lambda: panel.ui.trainStatusLabel.text == "Starting...")
     written = sorted((tmp_path / "mine-scans").rglob("*.nrrd"))
     assert [each.name for each in written] == ["A.nrrd", "C.nrrd"]
+    assert panel.main.train.run.running
     panel.main.train.run.kill()
     panel.wait(lambda: not panel.main.train.run.running)
     assert panel.main.train.run.state == "stopped"
+
+
+def test_stop_while_volumes_are_written_leaves_nothing(panel, tmp_path, monkeypatch):
+    gate, kind = threading.Event(), panels.lib("inputfiles").InputReading
+    write = kind.write
+    monkeypatch.setattr(kind, "write", lambda *given: gate.wait(30) and write(*given))
+    for name in ("A", "B"):
+        scenes.volume(scenes.imageArray((2, 24, 24)), name=name)
+    panel.ui.sceneSourceButton.click()
+    panel.tickVolumes("A", "B")
+    before = sorted(tmp_path.iterdir())
+    panel.click("trainButton")
+    panel.wait(lambda: sorted(tmp_path.iterdir()) != before)
+    assert panel.ui.trainButton.text == "Stop training" and panel.ui.trainProgressBar.visible
+    panel.click("trainButton")
+    assert panel.main.train.run.state == "stopped"
+    assert panel.ui.trainStatusLabel.text.startswith("The training was stopped before its first")
+    assert panel.ui.trainButton.text == "Start training" and panel.ui.trainButton.enabled
+    gate.set()
+    panel.wait(lambda: sorted(tmp_path.iterdir()) == before)
+
+
+def test_a_volume_that_cannot_be_learnt_from_ends_the_training(panel, tmp_path):
+    scenes.volume(scenes.imageArray((2, 24, 24)), name="A")
+    scenes.volume(np.zeros((2, 24, 24), np.int16), name="Empty")
+    panel.ui.sceneSourceButton.click()
+    panel.tickVolumes("A", "Empty")
+    before = sorted(tmp_path.iterdir())
+    panel.click("trainButton")
+    panel.wait(lambda: not panel.main.train.run.running)
+    assert panel.main.train.run.state == "failed"
+    assert "'Empty' must show something" in panel.ui.trainStatusLabel.text
+    assert "'Empty' must show something" in panel.ui.trainLogTextEdit.plainText
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_button_that_cannot_be_used_says_why(panel):
