@@ -46,6 +46,7 @@ class Progress:
         stale: Validations since then.
         history: What every validation found.
         began_from: Name and SHA-256 of the model whose weights the run began with.
+        teacher: Name and SHA-256 of the model that a distilled one learns from.
     """
 
     step: int = 0
@@ -55,6 +56,7 @@ class Progress:
     stale: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     began_from: str = ""
+    teacher: str = ""
 
 
 @dataclass(frozen=True)

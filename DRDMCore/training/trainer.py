@@ -116,6 +116,7 @@ class _Run:
             tell(progress, Event("note", f"going on after step {self.progress.step}"))
         elif settings.begin_from:
             self.progress.began_from = self.learner.begin_from(load_model(settings.begin_from))
+        self.progress.teacher = getattr(self.learner.objective, "taught_by", "")
         if team.first:
             folder.record(settings, self.split)
         self._log: RunLog | None = None
@@ -228,6 +229,7 @@ def card_of(settings: TrainingSettings, progress: Progress, split: Split, team: 
         "shape": list(settings.shape),
         "seed": settings.seed,
         "began_from": progress.began_from,
+        "teacher": progress.teacher,
         "subjects": {part: len(names) for part, names in split.names().items()},
         "machine": machine(team),
         "torch": str(torch.__version__),

@@ -47,6 +47,7 @@ class DistilledObjective(VelocityObjective):
         teacher = load_model(settings.teacher)
         step = _velocity_step_of(teacher, settings)
         self.velocity_rms = step.velocity_rms
+        self.taught_by = f"{teacher.card.name} {teacher.sha256}"
         self.teacher: VelocityNetwork = step.network.requires_grad_(False)
         kind = operator.attrgetter("widths", "stem_factor")
         if kind(self.teacher) == kind(self.network):

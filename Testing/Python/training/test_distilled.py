@@ -97,6 +97,7 @@ def test_a_student_begins_as_its_teacher_and_comes_closer(distilled, teacher, tm
     assert len(found) == 3 and found[-1] < found[0]
     assert model.recovery.steps == 2 and model.card.recommended["steps"] == 2
     assert model.architecture["strided"] is True
+    assert model.card.training["teacher"] == f"tiny {teacher.sha256}"
     told = [model.step.network(image, scale, torch.full((2,), s)) for s in (0.25, 1.0)]
     assert not torch.equal(*told)
     below = model.step.network(image, scale, torch.full((2,), 0.01))
