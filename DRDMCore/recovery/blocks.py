@@ -29,7 +29,7 @@ class Convolution3d(nn.Conv3d):
         plain = input.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
         learns = torch.is_grad_enabled() and (weight.requires_grad or input.requires_grad)
         wide = self.kernel_size != (1, 1, 1) and self.padding_mode == "zeros"
-        if not (small and plain and wide) or learns or _autocasts() or not _has_onednn():
+        if not (small and plain and wide) or learns or autocasts() or not has_onednn():
             return super()._conv_forward(input, weight, bias)
         sizes = (self.padding, self.stride, self.dilation)
         return torch.mkldnn_convolution(input, weight, bias, *sizes, self.groups)  # type: ignore[arg-type]
@@ -39,12 +39,12 @@ _MOST_WITHOUT = 20480
 """Up to this product of the first four sides torch does without oneDNN."""
 
 
-def _has_onednn() -> bool:
+def has_onednn() -> bool:
     """Whether this torch has oneDNN and it is not switched off."""
     return torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()
 
 
-def _autocasts() -> bool:
+def autocasts() -> bool:
     """Whether autocast is on for the CPU."""
     try:
         return torch.is_autocast_enabled("cpu")
@@ -52,10 +52,21 @@ def _autocasts() -> bool:
         return torch.is_autocast_cpu_enabled()
 
 
+def autocast_type() -> torch.dtype:
+    """The type that autocast computes in on the CPU."""
+    try:
+        return torch.get_autocast_dtype("cpu")
+    except AttributeError:  # torch < 2.4
+        return torch.get_autocast_cpu_dtype()
+
+
 def channels_last(tensor: Tensor) -> Tensor:
     """The tensor in channels-last memory, which convolutions prefer (about 1.6 times faster)."""
     # `contiguous(memory_format=...)` leaves the strides of a single channel, and torch then takes
     # the slow way: first convolution 5 times slower.
+    wanted = torch.channels_last if tensor.ndim == 4 else torch.channels_last_3d
+    if tensor.stride(1) == 1 and tensor.is_contiguous(memory_format=wanted):
+        return tensor
     return torch.movedim(torch.movedim(tensor, 1, -1).contiguous(), -1, 1)
 
 

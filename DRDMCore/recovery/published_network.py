@@ -7,23 +7,27 @@ Architecture: docs/method.md; Zheng et al., Medical Image Analysis 2026.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from DRDMCore.recovery.blocks import (
-    channels_last,
-    conv_class,
-    dilated,
-    in_full_precision,
-    spatial,
+from DRDMCore.recovery.blocks import channels_last, conv_class, in_full_precision, spatial
+from DRDMCore.recovery.fused import (
+    Convolution,
+    Transposed,
+    activated,
+    activated_sum,
+    convolved,
+    fleeting_activation,
+    in_working_type,
+    joined,
+    normed,
 )
 from DRDMCore.recovery.schedule import LEVELS
 
 _EMBEDDING = 100
-_SLOPE = 1e-6  # reference: LeakyReLU with a slope so small that it is a ReLU with a trace
 
 
 class AtrousBlock(nn.Module):
@@ -43,16 +47,14 @@ class AtrousBlock(nn.Module):
 
     def entry(self, image: Tensor) -> Tensor:
         """First convolution and norm."""
-        image = self.conv0(image)
-        # torch's norm leaves the channels-last layout.
-        return channels_last(self.ln(image)) if hasattr(self, "ln") else image
+        image = convolved(self.conv0, image)
+        return normed(self.ln, image) if hasattr(self, "ln") else image
 
     def residual(self, image: Tensor) -> Tensor:
-        """The two dilated convolutions around the skip."""
-        result = image
-        for conv in self.convs:
-            result = dilated(cast(nn.Conv2d, conv), F.leaky_relu(result, _SLOPE))
-        return F.leaky_relu(result + image, _SLOPE)
+        """The two dilated convolutions around the skip; without gradients, `image` is lost."""
+        near, far = (cast(nn.Conv2d, conv) for conv in self.convs)
+        image = in_working_type(image)
+        return activated_sum(far, activated(near, fleeting_activation(image)), image)
 
     def forward(self, image: Tensor) -> Tensor:
         """`(B, in, *S)` to `(B, out, *S)`."""
@@ -89,20 +91,38 @@ class PublishedNetwork(nn.Module):
             `(B, D, *S)` displacement, fraction of the side, not yet clamped.
         """
         time = self.time_embed(level.long())
-        first = cast(AtrousBlock, self.b1[0])
-        x = in_full_precision(first.entry, channels_last(image + self._embed(self.te1, time)))
-        x1 = self.b1[2](self.b1[1](first.residual(x)))
-        x2 = self.b2(self.down1(x1) + self._embed(self.te2, time))
-        x3 = self.b3(self.down2(x2) + self._embed(self.te3, time))
-        x = self.b_mid(self.down3(x3) * self._embed(self.te_mid, time))
-        x = self.b4(torch.cat([x3, self.up1(x)], dim=1) + self._embed(self.te4, time))
-        x = self.b5(torch.cat([x2, self.up2(x)], dim=1) + self._embed(self.te5, time))
-        x = self.b_out(torch.cat([x1, self.up3(x)], dim=1) + self._embed(self.te_out, time))
-        return self.conv_out(x)
+        x1 = self._fine(channels_last(image + spatial(self._embed(self.te1, time), image.ndim - 2)))
+        x2 = self._half(x1, self._embed(self.te2, time))
+        x3 = self.b3(convolved(self.down2, x2, self._embed(self.te3, time)))
+        x = convolved(self.down3, x3)
+        x = self.b_mid(x * spatial(self._embed(self.te_mid, time), image.ndim - 2).to(x.dtype))
+        x = self.b4(joined(x3, self.up1, x, self._embed(self.te4, time)))
+        x = self.b5(joined(x2, self.up2, x, self._embed(self.te5, time)))
+        x = self.b_out(joined(x1, self.up3, x, self._embed(self.te_out, time)))
+        return convolved(self.conv_out, x)
 
-    def _embed(self, head: nn.Module, time: Tensor) -> Tensor:
-        """A level's embedding, broadcast over space."""
-        return spatial(head(time), self.dimension)
+    def _embed(self, head: Callable[[Tensor], Tensor], time: Tensor) -> Tensor:
+        """A level's embedding `(B, C)`, without gradients in full precision."""
+        return head(time) if torch.is_grad_enabled() else in_full_precision(head, time)
+
+    def _fine(self, x: Tensor) -> Tensor:
+        """First stage."""
+        first, second, third = (cast(AtrousBlock, block) for block in self.b1)
+        if not _is_careful(x):
+            return third(second(first.residual(in_full_precision(first.entry, x))))
+        x = in_full_precision(second.entry, in_full_precision(first, x))
+        return third(second.residual(x))
+
+    def _half(self, x: Tensor, shift: Tensor) -> Tensor:
+        """Second stage, on half the grid."""
+        first, second, third = (cast(AtrousBlock, block) for block in self.b2)
+        if not _is_careful(x):
+            return third(second(first(convolved(self.down1, x, shift))))
+
+        def entry(x: Tensor) -> Tensor:
+            return first.entry(convolved(self.down1, x, shift))
+
+        return third(second(first.residual(in_full_precision(entry, x))))
 
     def _head(self, channels: int) -> nn.Sequential:
         """Two-layer head of the time embedding."""
@@ -115,14 +135,23 @@ class PublishedNetwork(nn.Module):
         pairs = itertools.pairwise(channels)
         return nn.Sequential(*[AtrousBlock(self.dimension, a, b, norm=norm) for a, b in pairs])
 
-    def _down(self, channels: int) -> nn.Module:
+    def _down(self, channels: int) -> Convolution:
         """Halve the resolution."""
         return conv_class(self.dimension)(channels, channels, 4, stride=2, padding=1)
 
-    def _up(self, channels: int) -> nn.Module:
+    def _up(self, channels: int) -> Transposed:
         """Double the resolution."""
-        up = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[self.dimension]
+        up = nn.ConvTranspose2d if self.dimension == 2 else nn.ConvTranspose3d
         return up(channels, channels, 4, stride=2, padding=1)
+
+
+def _is_careful(image: Tensor) -> bool:
+    """Whether more than the first convolution stays in float32 under autocast.
+
+    It brings a CPU's bf16 three times closer to float32 (docs/decisions.md). Elsewhere it is not
+    measured, and training does not need it.
+    """
+    return image.device.type == "cpu" and not torch.is_grad_enabled()
 
 
 def _time_table(levels: int) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from DRDMCore.checks import require_choice, require_field_for_image
 from DRDMCore.errors import MemoryLimitError
 from DRDMCore.fields import IMAGE_MODES, compose, warp
+from DRDMCore.recovery.fused import weights_kept
 from DRDMCore.recovery.schedule import STARTS
 from DRDMCore.recovery.step import RecoveryStep
 
@@ -221,7 +222,7 @@ def _advance(
 @contextlib.contextmanager
 def _inference(device: torch.device, precision: str) -> Iterator[None]:
     """No gradients; on CUDA repeatable convolutions, and no tf32 unless precision was given up."""
-    with torch.no_grad(), contextlib.ExitStack() as stack:
+    with torch.no_grad(), weights_kept(), contextlib.ExitStack() as stack:
         if device.type == "cuda":
             stack.enter_context(
                 torch.backends.cudnn.flags(

@@ -97,6 +97,23 @@ def published_rows() -> list[list[str]]:
     return rows
 
 
+def recovery_lines() -> list[str]:
+    """What whole recoveries of the published weights come to in each precision."""
+    found = generation_published.files()
+    if found is None:
+        return []
+    seeds = len(generation_published.SEEDS)
+    head = ["whole recovery, 160 passes", "residual", "correlation", "folds %"]
+    return [
+        f"Means over {seeds} start fields, and how far from the first row's on average. Residual:",
+        "part of the start field; correlation: with the image. A recovery is chaotic: what a",
+        "change in the last digit of its start does (second row) is the floor for any precision.",
+        "",
+        *table(head, generation_published.load(*found).outcome_rows()),
+        "",
+    ]
+
+
 def native_rows() -> list[list[str]]:
     """Rows of the application at native resolution."""
     jobs = generation_native.jobs(*generation_native.inputs(generation_native.SHAPE, SEED))
@@ -204,10 +221,12 @@ def page(*, whole: bool = False, note: str = "") -> list[str]:
         "",
         "## Published weights, 2D 256^2",
         "",
-        "Difference of one call from the baseline's: the largest, as a fraction of the side.",
+        "Difference of one call from the baseline's: the largest, as a fraction of the side, over",
+        "some levels, on the image and on the image deformed by some start fields.",
         "",
         *weights,
         "",
+        *recovery_lines(),
         "## Image and labels of 256x256x200 pulled through a field",
         "",
         *table(["way", "time", "times faster", "target"], native_rows()),

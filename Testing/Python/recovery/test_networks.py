@@ -223,8 +223,8 @@ def test_window_keeps_the_border_fixed(published_step, velocity_step, shape):
 def test_first_convolution_stays_in_full_precision(published_step, velocity_step, kind, dimension):
     step = (published_step if kind == "published" else velocity_step)(dimension)
     network = step.network
-    first = network.b1[0].conv0 if kind == "published" else network.stem
-    later = network.b1[1].conv0 if kind == "published" else network.encoder[0].conv1
+    first = network.b1[0] if kind == "published" else network.stem
+    later = network.b1[2] if kind == "published" else network.encoder[0].conv1
     seen = {}
 
     def note(name):
