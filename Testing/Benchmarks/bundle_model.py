@@ -1,10 +1,10 @@
 """Put the model of a training run into Resources/Models, with its measured figures in the card.
 
-    python Testing/Benchmarks/bundle_model.py RUN --level 64 --gain 1.5 --evaluation PAGE.json \
-        --page docs/results/plausibility-X.md
+    python Testing/Benchmarks/bundle_model.py RUN --level 64 --gain 1.5 --steps 4 \
+        --evaluation PAGE.json --page docs/results/plausibility-X.md
 
-`--evaluation` is the `--json` of plausibility.py with that level and gain. Writes the list of
-hashes anew.
+`--evaluation` is the `--json` of plausibility.py with that level, gain and passes. Writes the
+list of hashes anew.
 """
 
 from __future__ import annotations
@@ -30,35 +30,40 @@ _FIGURES = (
 )
 
 
-def bundled(run: Path, level: int, gain: float, figures: dict[str, Any]) -> Model:
+def bundled(run: Path, level: int, gain: float, steps: int, figures: dict[str, Any]) -> Model:
     """The model of a run with what is advised and what was measured."""
     name = read_yaml(run / "settings.yaml")["name"]
     model = load_model(run / f"{name}.safetensors")
     card = replace(
         model.card,
-        recommended={**model.card.recommended, "level": level, "gain": gain},
+        recommended={**model.card.recommended, "level": level, "gain": gain, "steps": steps},
         metrics={**model.card.metrics, **figures},
     )
-    return replace(model, card=card, architecture={**model.architecture, "gain": gain})
+    recovery = replace(model.recovery, steps=steps)
+    architecture = {**model.architecture, "gain": gain}
+    return replace(model, card=card, recovery=recovery, architecture=architecture)
 
 
-def figures_of(evaluation: Path, level: int, gain: float, page: str) -> dict[str, Any]:
+def figures_of(evaluation: Path, level: int, gain: float, steps: int, page: str) -> dict[str, Any]:
     """The sums of one setting of an evaluation, rounded.
 
     Raises:
-        InputError: If it was not evaluated at that level and gain.
+        InputError: If it was not evaluated at that level, gain and number of passes.
     """
     settings = json.loads(evaluation.read_text(encoding="utf-8"))["settings"]
     for each in settings:
-        if (each["level"], each["gain"]) == (level, gain):
+        if (each["level"], each["gain"], each["steps"]) == (level, gain, steps):
             summary = each["summary"]
             found = {
                 name: summary[name] if summary[name] is None else round(summary[name], 4)
                 for name in _FIGURES
             }
             return {"page": page, **found}
-    known = ", ".join(f"{each['level']}/{each['gain']}" for each in settings)
-    raise InputError(f"`evaluation` must have level {level} and gain {gain}, but has {known}.")
+    known = ", ".join(f"{each['level']}/{each['gain']}/{each['steps']}" for each in settings)
+    raise InputError(
+        f"`evaluation` must have level, gain and passes {level}/{gain}/{steps}, but has {known}: "
+        "measure them first."
+    )
 
 
 def write_hashes() -> None:
@@ -73,12 +78,14 @@ def main() -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--level", type=int, required=True)
     parser.add_argument("--gain", type=float, required=True)
+    parser.add_argument("--steps", type=int, required=True, help="passes")
     parser.add_argument("--evaluation", type=Path, required=True)
     parser.add_argument("--page", required=True, help="where the figures stand")
     given = parser.parse_args()
     try:
-        figures = figures_of(given.evaluation, given.level, given.gain, given.page)
-        model = bundled(given.run, given.level, given.gain, {"plausibility": figures})
+        advised = given.level, given.gain, given.steps
+        figures = figures_of(given.evaluation, *advised, given.page)
+        model = bundled(given.run, *advised, {"plausibility": figures})
     except DRDMError as error:
         print(f"bundle_model: {error}", file=sys.stderr)
         return 1

@@ -34,7 +34,10 @@ class TestBundledModel:
 
     def test_settings_that_trained_it_are_there(self, path):
         model = load_model(path)
-        settings = read_settings(RESOURCES / "Configurations" / f"train_{path.stem}.yaml")
+        distilled = model.card.training["objective"] == "distilled"
+        kind = "distill" if distilled else "train"
+        settings = read_settings(RESOURCES / "Configurations" / f"{kind}_{path.stem}.yaml")
+        assert model.recovery.steps == model.card.recommended["steps"]
         assert (settings.grid, settings.field) == (model.grid, model.field)
         assert settings.steps == model.card.training["steps"]
         assert settings.seed == model.card.training["seed"]
