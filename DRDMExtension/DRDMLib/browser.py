@@ -1,4 +1,4 @@
-"""A sequence browser that steps through samples, made on demand: it copies their fields."""
+"""A sequence browser that steps through samples, made on demand."""
 
 import slicer
 from slicer.i18n import tr as _
@@ -23,8 +23,8 @@ _BEFORE_ROLE = "DRDMBefore"
 def makeBrowser(volumeNode, samples):
     """Make a browser whose steps show samples; a browser of the volume made before is replaced.
 
-    The volume and the segmentation go under the transform that the browser steps. The fields are
-    copies: make it again after a sample has changed.
+    The volume and the segmentation go under the transform that the browser steps. It steps through
+    the fields that the samples have now: make it again after one has changed.
 
     Args:
         volumeNode: The volume of the samples.
@@ -45,7 +45,7 @@ def makeBrowser(volumeNode, samples):
     sequence.SetIndexUnit("")
     sequence.SetIndexType(slicer.vtkMRMLSequenceNode.TextIndex)
     for sample in samples:
-        sequence.SetDataNodeAtValue(_item(sample.node), sample.name)
+        _addItem(sequence, sample)
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", title)
     writeJson(browser, BROWSER, [each.name for each in samples])
     for node in (browser, sequence):
@@ -94,12 +94,16 @@ def _requireSamplesOf(volumeNode, samples):
         requireGridOf(gridTransformOf(sample.node), volumeNode)
 
 
-def _item(node):
-    """A transform with the field of a sample, and nothing by which it would pass for one."""
+def _addItem(sequence, sample):
+    """Add a transform with the field of a sample, and nothing by which it would pass for one.
+
+    The sequence copies what it is given, which takes a while for a large field: so it gets an empty
+    transform, and that the object that holds the field. Nobody writes into that.
+    """
     item = slicer.vtkMRMLTransformNode()
-    item.SetName(node.GetName())
-    item.SetAndObserveTransformFromParent(gridTransformOf(node))
-    return item
+    item.SetName(sample.node.GetName())
+    stored = sequence.SetDataNodeAtValue(item, sample.name)
+    stored.SetAndObserveTransformFromParent(gridTransformOf(sample.node))
 
 
 def _showProxy(browser, sequence, volumeNode, segmentationNode):

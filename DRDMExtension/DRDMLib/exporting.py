@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ class ExportChoice:
 
 
 class ExportRun(Run):
-    """Exports samples; their fields are written one per turn of the event loop."""
+    """Exports samples; their fields are written one after the other, in a thread."""
 
     def __init__(self, client, choice, chosen, preparation, onChanged=None, **callbacks):
         """Begin to write.
@@ -61,12 +60,12 @@ class ExportRun(Run):
         self._preparation = preparation
         self._chosen, self._left = list(chosen), list(chosen)
         self._entries = []
-        self._scratch = Path(tempfile.mkdtemp(prefix="drdm_export_"))
+        self._fields = self.makeFolder("drdm_export_")
         first = self._left[0]
         self._watch = InputWatch(
             first.volumeNode, first.segmentationNode, preparation, self.abandon
         )
-        qt.QTimer.singleShot(0, self._writeNext)
+        qt.QTimer.singleShot(0, lambda: self._guarded(self._writeNext, None))
 
     def written(self, files):
         """Look whether the image is still there, and the one the samples were made from.
@@ -87,40 +86,24 @@ class ExportRun(Run):
             self.cancel()
 
     def ended(self):
-        """Stop watching, remove the scratch files."""
+        """Stop watching."""
         self._watch.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _writeNext(self):
+    def _writeNext(self, *answer):
         """Write one field, or ask the worker when all are there."""
         if not self.running:
             return
-        try:
-            if self._left:
-                self._entries.append(self._written(self._left.pop(0)))
-                qt.QTimer.singleShot(0, self._writeNext)
-            else:
-                self.askWhenWritten(self._preparation, "export", self._arguments)
-        except Exception as error:  # in a timer it would get lost
-            logging.exception("DRDM: a sample could not be written")
-            self.end("failed", str(error))
-
-    def _written(self, sample):
-        """Write the field of a sample; its entry in the request."""
-        if sample.node.GetScene() is None:
-            text = _("{name} was removed while it was exported: export again.")
-            raise RuntimeError(text.format(name=sample.name))
-        path = self._scratch / f"{len(self._entries) + 1:04d}.nrrd"
-        samples.writeBaseField(sample.node, path)  # the core scales it by the amplitude
-        return {
-            "field": str(path),
-            "name": sample.name,
-            "seed": sample.seed,
-            "amplitude": sample.amplitude,
-            "model": sample.model,
-            "settings": sample.settings,
-            "quality": sample.quality,
-        }
+        if not self._left:
+            self.askWhenWritten(self._preparation, "export", self._arguments)
+        else:
+            sample = self._left.pop(0)
+            if sample.node.GetScene() is None:
+                text = _("{name} was removed while it was exported: export again.")
+                raise RuntimeError(text.format(name=sample.name))
+            path = self._fields / f"{len(self._entries) + 1:04d}.nrrd"
+            self._entries.append(_entry(sample, path))
+            field = samples.baseFieldOf(sample.node)  # the core scales it by the amplitude
+            self.inThread(functools.partial(field.write, path), self._writeNext)
 
     def _arguments(self, files):
         """The request of the worker."""
@@ -138,3 +121,16 @@ class ExportRun(Run):
         if choice.datasetName:
             arguments["dataset_name"] = choice.datasetName
         return arguments
+
+
+def _entry(sample, path):
+    """A sample in the request; `path` is that of its field."""
+    return {
+        "field": str(path),
+        "name": sample.name,
+        "seed": sample.seed,
+        "amplitude": sample.amplitude,
+        "model": sample.model,
+        "settings": sample.settings,
+        "quality": sample.quality,
+    }

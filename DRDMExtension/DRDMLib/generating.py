@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
+import contextlib
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from DRDMLib import samples
+from DRDMLib.gridfiles import FieldReading
 from DRDMLib.running import Run
 from DRDMLib.watching import InputWatch
 
@@ -60,7 +60,7 @@ class GenerateRun(Run):
         self.nodes = []
         self._files = None
         self._onSample = onSample
-        self._folder = Path(tempfile.mkdtemp(prefix="drdm_"))
+        self._folder = self.makeFolder("drdm_")
         self._watch = InputWatch(
             wanted.volumeNode, wanted.segmentationNode, preparation, self.abandon
         )
@@ -72,14 +72,16 @@ class GenerateRun(Run):
         self._watch.check()
 
     def told(self, event):
-        """Put a finished sample into the scene."""
-        if event.get("kind") == "sample":
-            self._add(event["sample"], Path(event["folder"]))
+        """Read a finished sample, and put it into the scene."""
+        if event.get("kind") != "sample":
+            return
+        field = Path(event["folder"]) / event["sample"]["field"]
+        read = functools.partial(_read, FieldReading(field), field)
+        self.inThread(read, functools.partial(self._add, event))
 
     def ended(self):
-        """Stop watching, remove the files."""
+        """Stop watching."""
         self._watch.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _arguments(self, files):
         """The request of the worker."""
@@ -97,19 +99,26 @@ class GenerateRun(Run):
             "fields_only": True,
         }
 
-    def _add(self, entry, folder):
+    def _add(self, event, field):
         """Make the transform node of a sample."""
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         node = samples.addSample(
-            folder / entry["field"],
-            entry,
+            field,
+            event["sample"],
             volumeNode=self.wanted.volumeNode,
             segmentationNode=self.wanted.segmentationNode,
-            model=manifest["model"],
-            settings=manifest["settings"],
+            model=event["model"],
+            settings=event["settings"],
             inputHashes=self._files.sha256,
-            versions=manifest["versions"],
+            versions=event["versions"],
         )
         self.nodes.append(node)
         if self._onSample is not None:
             self._onSample(node)
+
+
+def _read(reading, path):
+    """The field of a sample, in a thread; its file, which may be large, is not needed again."""
+    field = reading.read()
+    with contextlib.suppress(OSError):  # it goes with its folder then
+        path.unlink()
+    return field

@@ -3,12 +3,11 @@
 Blue shrinks, red grows, where nothing changes the image shows through, and black is folded.
 """
 
-import SimpleITK as sitk
 import slicer
 from slicer.i18n import tr as _
 
 from DRDMLib.folders import leaveFolder, putIntoFolder
-from DRDMLib.nodegeometry import gridOfImage, placeVolume
+from DRDMLib.nodegeometry import placeVolume
 from DRDMLib.samples import derivedNodes, sampleOf
 from DRDMLib.sceneroles import (
     DERIVED,
@@ -32,11 +31,11 @@ _FOREGROUND_OPACITY = "DRDM.foregroundOpacity"
 _SHRINKS, _SAME, _GROWS, _FOLDED = (0.1, 0.2, 0.8), (1.0, 1.0, 1.0), (0.8, 0.1, 0.1), (0, 0, 0)
 
 
-def showJacobian(path, node):
+def showJacobian(volumeRead, node):
     """Show det J of a sample in the foreground of all slice views.
 
     Args:
-        path: Volume file of det J on the grid of the sample.
+        volumeRead: Det J on the grid of the sample, as `VolumeReading` answers it.
         node: Transform of the sample.
 
     Returns:
@@ -44,16 +43,14 @@ def showJacobian(path, node):
 
     Raises:
         InputProblem: If the sample is gone.
-        OSError: If the file cannot be read.
     """
     sample = sampleOf(node)
     hideJacobian(node)
-    volume = _readVolume(path, _("det J of {name}").format(name=node.GetName()))
+    volume = _newVolume(*volumeRead, _("det J of {name}").format(name=node.GetName()))
     volume.SetAttribute(DERIVED, KIND)
     volume.SetNodeReferenceID(SAMPLE_ROLE, node.GetID())
     # det J belongs to the deformed image, whose grid is the original's: above it is no sample.
     setParent(volume, baseTransformOf(sample.volumeNode or node))
-    _setColours(volume)
     putIntoFolder(volume, sample.volumeNode or volume, [node])
     _putInForeground(volume)
     return volume
@@ -74,25 +71,19 @@ def jacobianOf(node):
     return shown[0] if shown else None
 
 
-def _readVolume(path, name):
-    """A volume file as a node."""
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise OSError(
-            _("{path} cannot be read ({reason}).").format(path=path, reason=reason)
-        ) from error
+def _newVolume(imageData, grid, name):
+    """A volume node with fixed window and our colours."""
     volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    slicer.util.updateVolumeFromArray(volume, sitk.GetArrayFromImage(image))
-    placeVolume(volume, gridOfImage(image))
+    placeVolume(volume, grid)
+    # Before the numbers: a window that fits them would be looked for in all of them.
     volume.CreateDefaultDisplayNodes()
+    _setColours(volume.GetDisplayNode())
+    volume.SetAndObserveImageData(imageData)
     return volume
 
 
-def _setColours(volume):
+def _setColours(display):
     """Fixed window and our colours."""
-    display = volume.GetDisplayNode()
     wasModified = display.StartModify()
     display.SetAutoWindowLevel(False)
     display.SetWindowLevelMinMax(*WINDOW)

@@ -1,24 +1,16 @@
-"""The volume and segmentation of the jobs as files, written once while they stay the same.
-
-They are written in a thread, for a large volume takes a while; nothing of Qt, VTK or MRML is used
-there.
-"""
+"""The volume and segmentation of the jobs as files, written once while they stay the same."""
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
-import threading
 from pathlib import Path
 
-import qt
 from slicer.i18n import tr as _
 
 from DRDMLib import inputs
-
-_TICK_MS = 10
-_TURN = 0.003
-"""Seconds that each look lends to the thread: in an idle Slicer it may get none otherwise."""
+from DRDMLib.background import InThread
 
 
 class Preparation:
@@ -39,16 +31,10 @@ class Preparation:
         self.files = self.problem = None
         self.times = reading.times
         self._folder, self._waiting = folder, []
-        self._dropped = threading.Event()
-        self._outcome = []
-        self._timer = qt.QTimer()
-        self._timer.setInterval(_TICK_MS)
-        self._timer.timeout.connect(self._look)
-        self._thread = threading.Thread(
-            target=_write, args=(reading, folder, self._outcome, self._dropped), daemon=True
+        write = functools.partial(reading.write, folder)
+        self._writing = InThread(
+            write, lambda files: self._end(files, None), lambda problem: self._end(None, problem)
         )
-        self._thread.start()
-        self._timer.start()
 
     @property
     def done(self):
@@ -76,21 +62,18 @@ class Preparation:
 
     def drop(self):
         """Remove the files; who waits for them is told that there will be none."""
-        self._dropped.set()
-        if self._outcome:  # else the thread removes them
-            shutil.rmtree(self._folder, ignore_errors=True)
-        if not self.done:
-            self._end(None, RuntimeError(_("Other inputs were chosen meanwhile: start again.")))
+        if self.done:
+            self._remove()
+            return
+        self._writing.cancel(self._remove)
+        self._end(None, RuntimeError(_("Other inputs were chosen meanwhile: start again.")))
 
-    def _look(self):
-        """Look whether the thread has ended."""
-        self._thread.join(_TURN)
-        if self._outcome and not self.done:
-            self._end(*self._outcome)
+    def _remove(self):
+        """Remove the files; in any thread."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end(self, files, problem):
         """Tell how it ended."""
-        self._timer.stop()
         self.files, self.problem = files, problem
         waiting, self._waiting = self._waiting, []
         for tell in waiting:
@@ -127,14 +110,3 @@ class InputFolder:
         preparation, self._nodes, self._preparation = self._preparation, None, None
         if preparation is not None:
             preparation.drop()
-
-
-def _write(reading, folder, outcome, dropped):
-    """Write in a thread; files and problem, one of them `None`, are put into `outcome`."""
-    try:
-        result = [reading.write(folder), None]
-    except Exception as error:  # told where it can be shown
-        result = [None, error]
-    outcome.extend(result)
-    if dropped.is_set():
-        shutil.rmtree(folder, ignore_errors=True)

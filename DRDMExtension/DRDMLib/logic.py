@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from DRDMLib import samples
+from DRDMLib import background, samples
 from DRDMLib.adjusting import AmplitudeRun, JacobianRun
 from DRDMLib.exporting import ExportChoice, ExportRun
 from DRDMLib.generating import GenerateRun, Wanted
@@ -236,6 +236,7 @@ class DRDMLogic(ScriptedLoadableModuleLogic):
             self._client = None
         self.training.close()
         self.inputFolder.clear()
+        background.finish()
 
     @staticmethod
     def _run(run, waitForCompletion):

@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 import vtk
-from vtk.util.numpy_support import vtk_to_numpy
+from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 TOLERANCE = 1e-4
 """Grids are the same if they differ by less than this part of a voxel, as in DRDMCore."""
@@ -183,12 +183,27 @@ def gridTransformFromField(image):
 def fieldFromGridTransform(transform):
     """The displacement field of a grid transform as a SimpleITK image, float, mm, LPS."""
     stored = displacementsArray(transform.GetDisplacementGrid())
+    return fieldFromVectors(stored, gridOfTransform(transform))
+
+
+def fieldFromVectors(stored, grid):
+    """The vectors of a grid transform, `(k, j, i, 3)`, as a SimpleITK image, float, mm, LPS."""
     vectors = np.empty(stored.shape, np.float32)
     _turnVectors(stored, vectors)
-    image = imageOnGrid(vectors, gridOfTransform(transform), isVector=True)
+    image = imageOnGrid(vectors, grid, isVector=True)
     for key, text in FIELD_KEYS.items():
         image.SetMetaData(key, text)
     return image
+
+
+def imageDataFromImage(image):
+    """The numbers of a SimpleITK image as volume nodes hold them: their grid is the node's."""
+    array = sitk.GetArrayViewFromImage(image)
+    data = vtk.vtkImageData()
+    data.SetDimensions(image.GetSize())
+    data.AllocateScalars(get_vtk_array_type(array.dtype), 1)
+    np.copyto(vtk_to_numpy(data.GetPointData().GetScalars()).reshape(array.shape), array)
+    return data
 
 
 def displacementsArray(displacements):

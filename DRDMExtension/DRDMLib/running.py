@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import shutil
+import tempfile
 import time
+from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
+
+from DRDMLib.background import InThread
 
 
 class RunFailed(RuntimeError):
@@ -39,6 +45,9 @@ class Run:
         self._onProgress = onProgress
         self._onEnd = onEnd
         self._request = None
+        self._waiting, self._going = [], None
+        self._cancelled, self._ending = False, None
+        self._scratch = None
 
     @property
     def running(self):
@@ -58,6 +67,23 @@ class Run:
             )
         except Exception as error:
             self.end("failed", str(error), type(error).__name__)
+
+    def makeFolder(self, prefix):
+        """A folder for the files of this run, which removes it when it has ended; one is made."""
+        self._scratch = Path(tempfile.mkdtemp(prefix=prefix))
+        return self._scratch
+
+    def inThread(self, work, then):
+        """Do something in a thread, and then something with its answer on the main thread.
+
+        What was given first is done first. Trouble ends the run; it is done only after the last.
+
+        Args:
+            work: Called without arguments, see `InThread`.
+            then: Told the answer, if the run goes on.
+        """
+        self._waiting.append((work, then))
+        self._doNext()
 
     def askWhenWritten(self, preparation, job, makeArguments):
         """Send the request when the inputs are files; trouble with them ends the run.
@@ -83,10 +109,11 @@ class Run:
         preparation.whenDone(ready)
 
     def cancel(self):
-        """Ask the worker to stop; `onEnd` is told when it has."""
+        """Ask the worker to stop; `onEnd` is told when it has. What is being read is dropped."""
         if not self.running:
             return
-        if self._request is None:
+        self._cancelled = True
+        if self._request is None or self._ending is not None:
             self.end("cancelled", _("Cancelled."))
         else:
             self.client.cancel(self._request)
@@ -120,6 +147,7 @@ class Run:
         if state == "failed":
             logging.error("DRDM: %s%s", message, f"\n{details}" if details else "")
         self.ended()
+        self._clearUp()
         if self._onEnd is not None:
             self._onEnd(self)
 
@@ -133,7 +161,7 @@ class Run:
         """Take the worker's result; children add to it."""
 
     def ended(self):
-        """Clear up; children add to it."""
+        """Stop what belongs to it; children add to it."""
 
     def _told(self, event):
         if self.running:
@@ -146,10 +174,49 @@ class Run:
             return
         self.result = result
         self._guarded(self.answered, result)
-        self.end("done")
+        self._endAfterAll("done")
 
     def _failed(self, message, details=""):
-        self.end("failed", message, details)
+        self._endAfterAll("failed", message, details)
+
+    def _endAfterAll(self, *outcome):
+        """End when what is left for the thread is done."""
+        self._ending = outcome
+        self._doNext()
+
+    def _doNext(self):
+        """Begin with the next work for the thread, or come to the end."""
+        if self._going is not None or not self.running:
+            return
+        if self._waiting and not self._cancelled:
+            work, then = self._waiting.pop(0)
+            did = functools.partial(self._did, then)
+            self._going = InThread(work, did, functools.partial(self._did, self._raise))
+        elif self._ending is not None:
+            self.end(*self._ending)
+
+    def _did(self, then, answer):
+        """Use what the thread has answered, and go on."""
+        self._going = None
+        if not self._cancelled:
+            self._guarded(then, answer)
+        self._doNext()
+
+    @staticmethod
+    def _raise(problem):
+        raise problem
+
+    def _clearUp(self):
+        """Remove the files when nobody reads them any more; large ones take a while."""
+        self._waiting.clear()
+        going, self._going = self._going, None
+        remove = None
+        if self._scratch is not None:
+            remove = functools.partial(shutil.rmtree, self._scratch, ignore_errors=True)
+        if going is not None:
+            going.cancel(remove)
+        elif remove is not None:
+            InThread(remove, _ignore, _ignore)
 
     def _stopped(self, message=""):
         self.end("cancelled", _("Cancelled."), message)
@@ -163,3 +230,7 @@ class Run:
             if self._request is not None:
                 self.client.cancel(self._request)
             self.end("failed", str(error), type(error).__name__)
+
+
+def _ignore(*outcome):
+    """Nobody needs to know."""

@@ -1,10 +1,10 @@
-"""The field of a sample: from its file into its transform, scaled, and back to a file."""
+"""The field of a sample: the transform that holds it, scaled, and as it was drawn."""
 
-import SimpleITK as sitk
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from DRDMLib.gridfiles import FieldWriting
 from DRDMLib.nodegeometry import (
     fieldFromGridTransform,
     fileGridOf,
@@ -23,34 +23,6 @@ from DRDMLib.sceneroles import (
     removeWithParts,
     writeJson,
 )
-
-
-def readField(path):
-    """A field file as a grid transform.
-
-    Raises:
-        OSError: If the file cannot be read.
-        InputProblem: If it holds no displacements along three axes.
-    """
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise OSError(
-            _("{path} cannot be read ({reason}): make the sample again.").format(
-                path=path, reason=reason
-            )
-        ) from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 3:
-        raise InputProblem(
-            _(
-                "{path} must hold displacements along three axes, but has {axes} axes and "
-                "{count} numbers per voxel: give a field that was made for this volume."
-            ).format(
-                path=path, axes=image.GetDimension(), count=image.GetNumberOfComponentsPerPixel()
-            )
-        )
-    return gridTransformFromField(image)
 
 
 def gridTransformOf(node):
@@ -87,45 +59,33 @@ def requireGridOf(transform, volumeNode):
         )
 
 
-def writeField(node, path):
-    """Write the field of a sample as DRDMCore reads it: mm, LPS, the numbers that were read.
+def fieldOf(node):
+    """The field of a sample as it is now, to be written in any thread: a `FieldWriting`.
 
     Raises:
         InputProblem: If the node does not hold one field any more.
-        OSError: If the file cannot be written.
     """
-    image = fieldFromGridTransform(gridTransformOf(node))
-    try:
-        sitk.WriteImage(image, str(path), useCompression=False)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise OSError(
-            _("{path} cannot be written ({reason}): free some space on the disk.").format(
-                path=path, reason=reason
-            )
-        ) from error
+    return FieldWriting(gridTransformOf(node))
 
 
-def writeBaseField(node, path):
-    """Write the field of a sample at 100 %, whatever its amplitude is; see `writeField`."""
-    writeField(node.GetNodeReference(BASE_ROLE) or node, path)
+def baseFieldOf(node):
+    """The field of a sample at 100 %, whatever its amplitude is; see `fieldOf`."""
+    return fieldOf(node.GetNodeReference(BASE_ROLE) or node)
 
 
-def setScaledField(node, fieldPath, amplitude, quality):
+def setScaledField(node, scaled, amplitude, quality):
     """Give a sample another amplitude; the field at 100 % is kept in a hidden transform.
 
     Args:
         node: The sample.
-        fieldPath: The scaled field, as DRDMCore writes it, on the grid of the sample.
+        scaled: The scaled field on the grid of the sample, as `FieldReading` answers it.
         amplitude: Its part of the drawn displacement, 1 for all of it.
         quality: What DRDMCore measured of it.
 
     Raises:
         InputProblem: If the field lies on another grid than the sample.
-        OSError: If the file cannot be read.
     """
     drawn = gridTransformOf(node)
-    scaled = readField(fieldPath)
     if not gridOfTransform(scaled).isSame(gridOfTransform(drawn)):
         raise InputProblem(
             _("The scaled field must lie on the grid of '{name}', but does not.").format(

@@ -14,14 +14,13 @@ from DRDMLib.folders import leaveFolder, putIntoFolder
 from DRDMLib.inputs import safeName
 from DRDMLib.problems import InputProblem
 from DRDMLib.samplefields import (
+    baseFieldOf,
+    fieldOf,
     gridTransformOf,
-    readField,
     requireGridOf,
     resetAmplitude,
     restoreFields,
     setScaledField,
-    writeBaseField,
-    writeField,
 )
 from DRDMLib.sceneroles import (
     AMPLITUDE,
@@ -53,7 +52,9 @@ from DRDMLib.sceneroles import (
 __all__ = [
     "Sample",
     "addSample",
+    "baseFieldOf",
     "derivedNodes",
+    "fieldOf",
     "gridTransformOf",
     "removeSample",
     "resetAmplitude",
@@ -62,8 +63,6 @@ __all__ = [
     "samplesOf",
     "setKeep",
     "setScaledField",
-    "writeBaseField",
-    "writeField",
 ]
 
 
@@ -103,12 +102,12 @@ class Sample:
 
 
 def addSample(
-    fieldPath, entry, *, volumeNode, segmentationNode, model, settings, inputHashes, versions
+    field, entry, *, volumeNode, segmentationNode, model, settings, inputHashes, versions
 ):
     """Put a sample into the scene; the volume and the segmentation stay as they are.
 
     Args:
-        fieldPath: Displacement field in mm on the grid of the volume, as DRDMCore writes it.
+        field: Displacement field on the grid of the volume, as `FieldReading` answers it.
         entry: Description of the sample by the worker: `seed`, `quality`.
         volumeNode: The volume it was made from.
         segmentationNode: The segmentation it was made from, or `None`.
@@ -122,10 +121,9 @@ def addSample(
 
     Raises:
         InputProblem: If the volume is gone, or the field lies on another grid.
-        OSError: If the field cannot be read.
     """
     facts = {MODEL: model, SETTINGS: settings, INPUT: inputHashes, VERSIONS: versions}
-    node = _newNode(fieldPath, volumeNode)
+    node = _newNode(field, volumeNode)
     _setReferences(node, volumeNode, segmentationNode)
     _describe(node, entry, settings)
     for attribute, value in facts.items():
@@ -194,16 +192,15 @@ def derivedNodes(node):
     return [each for each in nodes if each.GetNodeReference(SAMPLE_ROLE) is node]
 
 
-def _newNode(fieldPath, volumeNode):
-    """A transform node with the field of a file, named after the volume, under its transform."""
+def _newNode(field, volumeNode):
+    """A transform node with a field, named after the volume, under its transform."""
     if not inScene(volumeNode):
         raise InputProblem(_("The volume of the sample must be in the scene, but is gone."))
-    transform = readField(fieldPath)
-    requireGridOf(transform, volumeNode)
+    requireGridOf(field, volumeNode)
     name = _freeName(volumeNode)
     title = f"{volumeNode.GetName()}_{name.rsplit('_', 1)[1]}"
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", title)
-    node.SetAndObserveTransformFromParent(transform)
+    node.SetAndObserveTransformFromParent(field)
     node.SetAttribute(NAME, name)
     setParent(node, baseTransformOf(volumeNode))
     return node

@@ -16,6 +16,7 @@ MODULES = (
     "browser",
     "display",
     "griddrawing",
+    "gridfiles",
     "inputs",
     "jacobianoverlay",
     "nodegeometry",
@@ -166,6 +167,11 @@ def smoothField(image, folder: Path, amplitude=3.0, seed=0, name="field.nrrd") -
     return path
 
 
+def fieldIn(lib, path):
+    """The field of a file as a grid transform."""
+    return lib.gridfiles.FieldReading(path).read()
+
+
 QUALITY = {
     "displacement_mm": {"mean": 1.5, "p95": 2.5, "max": 3.0, "foreground_mean": None},
     "jacobian": {"min": 0.5, "p1": 0.6, "p99": 1.5, "max": 1.6},
@@ -199,7 +205,7 @@ class Case:
     def sample(self, seed=0, amplitude=3.0):
         """The node of a new sample."""
         return self.lib.samples.addSample(
-            self.field(seed, amplitude),
+            fieldIn(self.lib, self.field(seed, amplitude)),
             {"name": "image_0001", "seed": seed, "quality": QUALITY, "field": "x.nrrd"},
             volumeNode=self.volume,
             segmentationNode=self.segmentation,

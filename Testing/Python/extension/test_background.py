@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from Testing.Python.extension.children import application, turnUntil
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -56,3 +61,23 @@ def test_what_is_cancelled_tells_nothing_and_clears_up_once(inThread, ended):
     turnUntil(lambda: cleared)
     going.look()
     assert told == [] and cleared == [True]
+
+
+_ENDS = """
+import sys, time
+from pathlib import Path
+from Testing.Harness import start
+start()
+sys.path.insert(0, "DRDMExtension")
+from DRDMLib.background import InThread
+going = InThread(lambda: time.sleep(0.5), print, print)
+going.cancel(lambda: Path(sys.argv[1]).unlink())
+"""
+
+
+def test_an_application_that_ends_waits_for_what_clears_up(inThread, tmp_path):
+    left = tmp_path / "half a file"
+    left.touch()
+    command = [sys.executable, "-c", _ENDS, str(left)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, timeout=60)
+    assert not left.exists()

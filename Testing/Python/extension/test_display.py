@@ -52,21 +52,21 @@ def views(scene):
     return found
 
 
-def jacobianFile(lib, node, folder):
-    """det J of a sample, as the worker writes it."""
+def jacobian(lib, node, folder):
+    """det J of a sample, read from a file as the worker writes it."""
     from torch import from_numpy
 
     from DRDMCore.fields import jacobian_determinant
     from DRDMCore.imaging import ddf_from_field, read_field
 
-    lib.samples.writeField(node, folder / "shown.nrrd")
+    lib.samples.fieldOf(node).write(folder / "shown.nrrd")
     field = read_field(folder / "shown.nrrd")
     det = jacobian_determinant(from_numpy(ddf_from_field(field))[None])
     det = det.numpy().reshape(field.geometry.shape).astype(np.float32)
     image = sitk.GetImageFromArray(det)
     image.CopyInformation(sitk.ReadImage(str(folder / "shown.nrrd")))
     sitk.WriteImage(image, str(folder / "det.nrrd"))
-    return folder / "det.nrrd"
+    return lib.gridfiles.VolumeReading(folder / "det.nrrd").read()
 
 
 def test_original_and_back_is_what_it_was(lib, case, scene):
@@ -256,7 +256,7 @@ def test_the_jacobian_is_laid_over_the_slices_and_taken_away(lib, case, scene, t
     node = case.sample()
     lib.display.showSample(node)
     state = stateOf(scene)
-    lib.display.showJacobian(jacobianFile(lib, node, tmp_path), node)
+    lib.display.showJacobian(jacobian(lib, node, tmp_path), node)
     volume = lib.jacobianoverlay.jacobianOf(node)
     for composite in (red, green):
         assert composite.GetForegroundVolumeID() == volume.GetID()
@@ -285,9 +285,8 @@ def test_shown_again_it_remembers_what_the_views_had_first(lib, case, scene, tmp
     red, green = views(scene)
     fused = green.GetForegroundVolumeID()
     node = case.sample()
-    path = jacobianFile(lib, node, tmp_path)
     for _ in range(3):
-        lib.display.showJacobian(path, node)
+        lib.display.showJacobian(jacobian(lib, node, tmp_path), node)
     assert len(lib.samples.derivedNodes(node)) == 1
     other = scenes.volume(name="chosen since")
     red.SetForegroundVolumeID(other.GetID())
@@ -300,20 +299,20 @@ def test_shown_again_it_remembers_what_the_views_had_first(lib, case, scene, tmp
 def test_it_goes_with_its_sample(lib, case, scene, tmp_path):
     node = case.sample()
     count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
-    lib.display.showJacobian(jacobianFile(lib, node, tmp_path), node)
+    lib.display.showJacobian(jacobian(lib, node, tmp_path), node)
     lib.samples.removeSample(node)
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == count
 
 
-def test_a_missing_file_of_it_is_told(lib, case, tmp_path):
+def test_a_missing_file_of_it_is_told(lib, tmp_path):
     with pytest.raises(OSError, match=r"missing\.nrrd cannot be read"):
-        lib.display.showJacobian(tmp_path / "missing.nrrd", case.sample())
+        lib.gridfiles.VolumeReading(tmp_path / "missing.nrrd").read()
 
 
 def test_its_colours_say_shrinks_grows_and_folded(lib, case, scene, tmp_path):
     node = case.sample()
     for _ in range(2):
-        lib.display.showJacobian(jacobianFile(lib, node, tmp_path), node)
+        lib.display.showJacobian(jacobian(lib, node, tmp_path), node)
     volume = lib.jacobianoverlay.jacobianOf(node)
     table = volume.GetDisplayNode().GetColorNode()
     assert scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode") == 1 + len(
@@ -344,7 +343,7 @@ def test_the_slice_pipeline_blends_the_colours(lib, case, scene, tmp_path):
     composite.SetBackgroundVolumeID(case.volume.GetID())
     slice_.SetDimensions(64, 64, 1)
     logic.FitSliceToAll()
-    lib.display.showJacobian(jacobianFile(lib, node, tmp_path), node)
+    lib.display.showJacobian(jacobian(lib, node, tmp_path), node)
     logic.UpdatePipeline()
     port = logic.GetImageDataConnection()
     producer = port.GetProducer()

@@ -42,7 +42,7 @@ def test_files_are_as_slicer_reads_them(lib, tmp_path, geometry):
 def test_field_to_node_to_field_is_bit_equal(lib, tmp_path, geometry):
     case = scenes.Case(lib, tmp_path, scenes.volume(geometry=geometry))
     node = case.sample()
-    lib.samples.writeField(node, tmp_path / "again.nrrd")
+    lib.samples.fieldOf(node).write(tmp_path / "again.nrrd")
     first, second = (sitk.ReadImage(str(p)) for p in (case.field(), tmp_path / "again.nrrd"))
     assert sitk.GetArrayFromImage(second).tobytes() == sitk.GetArrayFromImage(first).tobytes()
     assert second.GetPixelID() == first.GetPixelID()
@@ -107,7 +107,7 @@ def test_a_single_slice_keeps_its_place_and_its_field(lib, tmp_path, geometry, a
     assert array.shape == tuple(shape)
     case = scenes.Case(lib, tmp_path, scenes.volume(array, geometry))
     node = case.sample()
-    lib.samples.writeField(node, tmp_path / "again.nrrd")
+    lib.samples.fieldOf(node).write(tmp_path / "again.nrrd")
     read = [sitk.ReadImage(str(p)) for p in (case.field(), tmp_path / "again.nrrd")]
     np.testing.assert_array_equal(*[sitk.GetArrayFromImage(each) for each in read])
     np.testing.assert_allclose(read[0].GetDirection(), read[1].GetDirection(), atol=1e-14)

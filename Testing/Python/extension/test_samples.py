@@ -126,7 +126,7 @@ def test_slicers_files_of_a_sample_give_the_same_warp(lib, tmp_path, geometry, e
     again = storage.GetScene() or lib.samples.slicer.mrmlScene
     read = again.AddNewNodeByClass("vtkMRMLTransformNode", "read")
     assert storage.ReadData(read)
-    lib.samples.writeField(read, tmp_path / "written.nrrd")
+    lib.samples.fieldOf(read).write(tmp_path / "written.nrrd")
     image = sitk.ReadImage(str(case.files.image), sitk.sitkFloat32)
     warps = []
     for path in (case.field(), tmp_path / "written.nrrd"):
@@ -246,7 +246,7 @@ def test_removing_a_shown_sample_shows_the_original(lib, case, scene):
     lib.display.showSample(sample)
     model.SetAndObserveTransformNodeID(sample.GetID())
     lib.display.setGridVisible(sample, "grid")
-    lib.samples.setScaledField(sample, case.field(amplitude=1.0), 0.4, scenes.QUALITY)
+    lib.samples.setScaledField(sample, weaker(lib, case), 0.4, scenes.QUALITY)
     lib.samples.removeSample(sample)
     for node in (case.volume, case.segmentation, model):
         assert node.GetParentTransformNode() is parent
@@ -301,11 +301,11 @@ def test_another_amplitude_keeps_the_drawn_field(lib, case, tmp_path):
     for factor in (0.5, 1.3):
         quality = {**scenes.QUALITY, "displacement_mm": {"max": 3.0 * factor}}
         scaled = case.field(amplitude=3.0 * factor)
-        lib.samples.setScaledField(node, scaled, factor, quality)
+        lib.samples.setScaledField(node, scenes.fieldIn(lib, scaled), factor, quality)
         sample = lib.samples.sampleOf(node)
         assert (sample.amplitude, sample.quality) == (factor, quality)
-        lib.samples.writeField(node, tmp_path / "now.nrrd")
-        lib.samples.writeBaseField(node, tmp_path / "base.nrrd")
+        lib.samples.fieldOf(node).write(tmp_path / "now.nrrd")
+        lib.samples.baseFieldOf(node).write(tmp_path / "base.nrrd")
         assert pixels(tmp_path / "now.nrrd") == pixels(scaled)
         assert pixels(tmp_path / "base.nrrd") == pixels(case.field())
         assert case.volume.GetParentTransformNode() is node
@@ -313,7 +313,7 @@ def test_another_amplitude_keeps_the_drawn_field(lib, case, tmp_path):
     lib.samples.resetAmplitude(node)
     sample = lib.samples.sampleOf(node)
     assert (sample.amplitude, sample.quality) == (1.0, scenes.QUALITY)
-    lib.samples.writeField(node, tmp_path / "now.nrrd")
+    lib.samples.fieldOf(node).write(tmp_path / "now.nrrd")
     assert pixels(tmp_path / "now.nrrd") == pixels(case.field())
     assert case.field().read_bytes() == drawn
     lib.samples.resetAmplitude(node)
@@ -321,7 +321,7 @@ def test_another_amplitude_keeps_the_drawn_field(lib, case, tmp_path):
 
 def test_the_transform_that_keeps_the_drawn_field_is_hidden(lib, case, scene):
     node = case.sample()
-    lib.samples.setScaledField(node, case.field(amplitude=1.0), 1 / 3, scenes.QUALITY)
+    lib.samples.setScaledField(node, weaker(lib, case), 1 / 3, scenes.QUALITY)
     base = node.GetNodeReference("DRDMBase")
     assert base.GetHideFromEditors() and not lib.sceneroles.isSample(base)
 
@@ -330,9 +330,14 @@ def test_a_scaled_field_of_another_grid_is_refused(lib, case, tmp_path):
     other = scenes.Case(lib, tmp_path / "other", scenes.volume(geometry="plain"))
     node = case.sample()
     with pytest.raises(lib.inputs.InputProblem, match="must lie on the grid of 'CT_0001'"):
-        lib.samples.setScaledField(node, other.field(), 0.5, {})
+        lib.samples.setScaledField(node, scenes.fieldIn(lib, other.field()), 0.5, {})
     assert lib.samples.sampleOf(node).amplitude == 1.0
     assert node.GetNodeReference("DRDMBase") is None
+
+
+def weaker(lib, case):
+    """The field of the first sample at a third."""
+    return scenes.fieldIn(lib, case.field(amplitude=1.0))
 
 
 def numbers(path):
@@ -352,7 +357,7 @@ def test_a_sample_that_was_inverted_or_combined_is_refused(lib, case, tmp_path):
         node.SetAndObserveTransformNodeID(parent.GetID())
         getattr(node, change)()
         with pytest.raises(lib.inputs.InputProblem, match="inverted or combined"):
-            lib.samples.writeField(node, tmp_path / "field.nrrd")
+            lib.samples.fieldOf(node).write(tmp_path / "field.nrrd")
         with pytest.raises(lib.inputs.InputProblem, match="inverted or combined"):
             lib.display.showSample(node)
 
@@ -367,7 +372,8 @@ def test_a_saved_and_opened_scene_has_its_samples(lib, tmp_path, ending):
     case = scenes.Case(lib, tmp_path, volume, segmentation)
     first, second = case.sample(), case.sample(seed=1)
     lib.samples.setKeep(second, False)
-    lib.samples.setScaledField(second, case.field(1, 2.0), 2 / 3, {"folding": {"voxels": 0}})
+    scaled = scenes.fieldIn(lib, case.field(1, 2.0))
+    lib.samples.setScaledField(second, scaled, 2 / 3, {"folding": {"voxels": 0}})
     lib.display.showSample(second)
     lib.display.setGridVisible(second, "contours")
     before = [facts(each) for each in lib.samples.samplesOf(volume)]
@@ -396,8 +402,8 @@ def test_a_saved_and_opened_scene_has_its_samples(lib, tmp_path, ending):
         (case.field(), case.field(), after[0].node),
         (case.field(1, 2.0), case.field(1), after[1].node),
     ):
-        lib.samples.writeField(node, tmp_path / "now.nrrd")
-        lib.samples.writeBaseField(node, tmp_path / "base.nrrd")
+        lib.samples.fieldOf(node).write(tmp_path / "now.nrrd")
+        lib.samples.baseFieldOf(node).write(tmp_path / "base.nrrd")
         assert numbers(tmp_path / "now.nrrd") == numbers(read)
         assert numbers(tmp_path / "base.nrrd") == numbers(drawn)
     lib.samples.removeSample(after[1].node)
@@ -471,7 +477,7 @@ def test_the_core_makes_samples_that_land_in_the_scene(lib, tmp_path):
     order = slice(None, None, -1)
     for entry in manifest["samples"]:
         node = lib.samples.addSample(
-            tmp_path / "out" / entry["field"],
+            scenes.fieldIn(lib, tmp_path / "out" / entry["field"]),
             entry,
             volumeNode=volume,
             segmentationNode=case.segmentation,
@@ -487,6 +493,6 @@ def test_the_core_makes_samples_that_land_in_the_scene(lib, tmp_path):
         labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / entry["labels"])))
         exported = exportedSegments(case.segmentation, reference)[order]
         assert np.count_nonzero(exported != labels) <= 2
-        lib.samples.writeField(node, tmp_path / "again.nrrd")
+        lib.samples.fieldOf(node).write(tmp_path / "again.nrrd")
         assert pixels(tmp_path / "again.nrrd") == pixels(tmp_path / "out" / entry["field"])
     assert [each.seed for each in lib.samples.samplesOf(volume)] == [7, 8]
