@@ -10,7 +10,7 @@ ifneq ($(words $(CURDIR)),1)
 $(error The path of this folder contains a space, which make cannot handle: move or rename it)
 endif
 
-.PHONY: help demo test lint format bench bench-training bench-generation table clean
+.PHONY: help demo test lint format docs bench bench-training bench-generation table clean
 .NOTPARALLEL:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test    lint, check the types, run all tests"
 	@echo "make lint    ruff and mypy only"
 	@echo "make format  rewrite the sources in the house format"
+	@echo "make docs    build the site of the documentation into build/site"
 	@echo "make bench   time everything; bench-training: a training step; bench-generation: samples"
 	@echo "make table   parity and accuracy table"
 	@echo "make clean   remove what make made, the virtual environment too"
@@ -36,6 +37,9 @@ lint: $(VENV)/installed-dev
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(VENV)/installed-dev
+	$(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/installed
 	$(BIN)/python -m Testing.Benchmarks
