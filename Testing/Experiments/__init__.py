@@ -1,0 +1,1 @@
+"""Experiments: does augmentation with DRDM help? One folder each, one command each."""

@@ -1,0 +1,1 @@
+"""Segmentation from few labelled subjects, with and without generated deformations."""

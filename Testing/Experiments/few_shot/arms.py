@@ -1,0 +1,90 @@
+"""The arms that are compared, and the settings that are tried for those that are tuned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Setting = Mapping[str, Any]
+"""What a kind of field is drawn with, and `p`, the share of deformed samples."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to augment.
+
+    Attributes:
+        name: In tables and options.
+        title: For the page.
+        moves: Whether affine maps and grey values are varied.
+        kinds: Kinds of fields that deform a sample, each as often as the others.
+        tuned_as: The arm whose tuned setting each kind is drawn with.
+        grid: Settings that are tried where the arm itself is tuned.
+    """
+
+    name: str
+    title: str
+    moves: bool = True
+    kinds: tuple[str, ...] = ()
+    tuned_as: tuple[str, ...] = ()
+    grid: tuple[Setting, ...] = ()
+
+
+ELASTIC_GRID: tuple[Setting, ...] = (
+    {"sigma": 5, "mean_voxels": 1.0, "p": 0.5},
+    {"sigma": 5, "mean_voxels": 2.0, "p": 0.5},
+    {"sigma": 8, "mean_voxels": 1.0, "p": 0.5},
+    {"sigma": 8, "mean_voxels": 2.0, "p": 0.5},
+    {"sigma": 5, "mean_voxels": 1.5, "p": 0.9},
+    {"sigma": 8, "mean_voxels": 1.5, "p": 0.9},
+)
+"""Smoothing (voxels) and mean displacement of MONAI's elastic field."""
+
+DRDM_GRID: tuple[Setting, ...] = (
+    {"level": 48, "gain": 1.5, "border": "free", "p": 0.5},
+    {"level": 68, "gain": 1.5, "border": "fixed", "p": 0.5},
+    {"level": 68, "gain": 1.5, "border": "free", "p": 0.5},
+    {"level": 68, "gain": 1.0, "border": "free", "p": 0.5},
+    {"level": 48, "gain": 1.5, "border": "free", "p": 0.9},
+    {"level": 68, "gain": 1.5, "border": "free", "p": 0.9},
+)
+
+ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm("affine", "affine + intensity"),
+        Arm("elastic", "+ elastic, tuned", kinds=("elastic",), grid=ELASTIC_GRID),
+        Arm("random", "+ matched random field", kinds=("random",), tuned_as=("drdm",)),
+        Arm("drdm", "+ DRDM, tuned", kinds=("drdm",), grid=DRDM_GRID),
+        Arm("none", "none", moves=False),
+        Arm("registration", "+ registration fields", kinds=("registration",), tuned_as=("drdm",)),
+        Arm("mixed", "+ DRDM and elastic", kinds=("drdm", "elastic"), tuned_as=("drdm", "elastic")),
+        Arm("drdm-own", "+ DRDM trained on these alone", kinds=("own",), tuned_as=("drdm",)),
+    )
+}
+"""By name, in the order in which they run and are shown."""
+
+DECISIVE = ("affine", "elastic", "random", "drdm")
+OTHERS = ("none", "registration", "mixed")
+TUNED = tuple(name for name, arm in ARMS.items() if arm.grid)
+
+
+def settings_of(arm: Arm, chosen: Mapping[str, Setting]) -> dict[str, Setting]:
+    """The setting of each kind of field of an arm.
+
+    Args:
+        arm: The arm.
+        chosen: Setting by the arm that it was tuned in.
+    """
+    names = arm.tuned_as or (arm.name,) * len(arm.kinds)
+    found = {kind: chosen[name] for kind, name in zip(arm.kinds, names, strict=True)}
+    if "registration" in found:  # nothing is drawn there: only the share of samples matters
+        found["registration"] = {"p": found["registration"]["p"]}
+    return found
+
+
+def as_text(settings: Mapping[str, Setting]) -> str:
+    """Settings by kind as one line, the same for the same settings."""
+    return json.dumps(settings, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,262 @@
+"""The page of results: what the arms reach, how they differ, and what is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from DRDMCore.atomic import write_text_whole
+from Testing.Benchmarks.machine import table
+from Testing.Experiments.few_shot import matching
+from Testing.Experiments.few_shot.arms import ARMS, TUNED
+from Testing.Experiments.few_shot.chart import draw_chart
+from Testing.Experiments.few_shot.measures import known_mean
+from Testing.Experiments.few_shot.numbers import (
+    DICE,
+    HD95,
+    SURFACE,
+    Cell,
+    Cells,
+    best_other,
+    cells,
+    gap_closed,
+    paired,
+    tuning_means,
+)
+from Testing.Experiments.few_shot.plan import Run, best_settings, test_runs, tuning_runs
+from Testing.Experiments.few_shot.records import Records, Row
+from Testing.Experiments.few_shot.study import ALL, Study
+
+_NUMBERS = (1, 2, 5, 20, ALL)
+_NONE = "not measured"
+
+
+def write_page(study: Study, records: Records, extra: Sequence[str] = ()) -> None:
+    """Write the tables, the page and the picture of a study.
+
+    Args:
+        study: The study.
+        records: Its results.
+        extra: Arms beyond the planned ones.
+    """
+    records.write()
+    rows = records.rows()
+    tuning = list(tuning_runs(study))
+    chosen = best_settings(rows, study)
+    complete = all(name in chosen for name in TUNED)
+    runs = test_runs(study, chosen, extra) if complete else []
+    found = cells(rows, records.scores(), [run.key for run in runs])
+    picture = records.table.with_suffix(".png")
+    lines = [
+        f"# Few-shot segmentation: {study.title}",
+        "",
+        "Written by `python -m Testing.Experiments.few_shot page` from "
+        f"[{records.table.name}]({records.table.name}) (a row per network) and "
+        f"[{records.by_subject.name}]({records.by_subject.name}) (scores per test subject); "
+        "how it is made and run: [Testing/Experiments](../../Testing/Experiments/README.md).",
+        "",
+        *_facts(study, rows, tuning, runs),
+        *_results(study, found, picture.name),
+        *_tuning(rows, tuning, chosen),
+        *_fields(records),
+    ]
+    if found:
+        draw_chart(found, _NUMBERS, picture)
+    page = records.results / f"few-shot-{study.name}.md"
+    write_text_whole(page, "\n".join(lines) + "\n")
+
+
+def _facts(study: Study, rows: Sequence[Row], tuning: list[Run], runs: list[Run]) -> list[str]:
+    """How it was measured and what is missing."""
+    keys = {row["key"] for row in rows}
+    known = {run.key for run in [*tuning, *runs]}
+    used = [row for row in rows if row["key"] in known]
+    settings = study.training
+    missing = _missing(keys, tuning, runs)
+    seconds = sum(float(row["seconds"]) + float(row["drawing_seconds"]) for row in used)
+    return [
+        f"- runs: {len(used)} finished, {seconds / 3600:.1f} hours together; {missing}",
+        f"- network: MONAI BasicUNet, features {settings.features}, {settings.precision}; "
+        f"Dice + cross-entropy, AdamW {settings.learning_rate:g} with cosine, batch "
+        f"{settings.batch}; iterations by labelled subjects: {_by_number(settings.iterations)}",
+        f"- generator: {study.generator}. It has seen the unlabelled images of the training part, "
+        "and never a test subject; its checkpoint was chosen on the validation part. Only the arm "
+        "drdm-own has a generator that saw the labelled subjects alone",
+        "- split: that of the generator's training; tuned on subsets of its own and scored on the "
+        "validation part; reported on the test part, with the last weights of each training",
+        f"- versions: {', '.join(sorted({row['versions'] for row in used})) or 'none'}",
+        f"- commits: {', '.join(sorted({row['commit'] for row in used})) or 'none'}",
+        "",
+    ]
+
+
+def _missing(keys: set[str], tuning: list[Run], runs: list[Run]) -> str:
+    """What is not finished, in words."""
+    left = sum(run.key not in keys for run in tuning)
+    if left:
+        return f"**missing: {left} of {len(tuning)} runs of tuning, and all of the test**"
+    counts: dict[str, int] = {}
+    for run in runs:
+        if run.key not in keys:
+            name = f"n = {_number(run.n)} {run.arm}"
+            counts[name] = counts.get(name, 0) + 1
+    if not counts:
+        return "none is missing"
+    return "**missing: " + "; ".join(f"{name} ({n})" for name, n in counts.items()) + "**"
+
+
+def _results(study: Study, found: Cells, picture: str) -> list[str]:
+    """Tables of Dice and of differences."""
+    if not found:
+        return ["## Results", "", "No run of the test is finished yet.", ""]
+    return [
+        "## Results",
+        "",
+        f"![Dice by number of labelled subjects]({picture})",
+        "",
+        "Dice in percent, mean over labels and test subjects; ± is the standard deviation over "
+        "subsets, *median* that over subsets; surface distances in mm are means over subjects in "
+        "which the label was found; *failed*: test subjects below 50 Dice.",
+        "",
+        *table(_head(study), [_line(found, n, arm) for n, arm in _places(found)]),
+        "",
+        "## DRDM against the others",
+        "",
+        "Differences of Dice on the same subsets, initialisations and test subjects. *Subsets*: "
+        "95 % interval over subsets (Student); *both*: subsets and test subjects drawn anew "
+        "(bootstrap). The best other arm is the one with the highest mean on these very test "
+        "subjects, which favours it. *Gap closed*: (DRDM - best other) / (all subjects - best "
+        "other), all subjects in their best arm.",
+        "",
+        *table(
+            ["n", "DRDM minus", "difference", "subsets", "both", "better on"],
+            [line for n in _NUMBERS for line in _differences(found, n)],
+        ),
+        "",
+        *table(["n", "best other arm", "gap closed", "95 %"], _gaps(found)),
+        "",
+    ]
+
+
+def _head(study: Study) -> list[str]:
+    """Of the table of results."""
+    labels = [f"{name}" for name in study.values.values()]
+    means = ["Dice", "median", *labels, "surface mm", "HD95 mm", "failed %"]
+    return ["n", "arm", "runs", *means]
+
+
+def _places(found: Cells) -> list[tuple[int, str]]:
+    """Cells in the order in which they are shown."""
+    return [(n, arm) for n in _NUMBERS for arm in ARMS if (n, arm) in found]
+
+
+def _line(found: Cells, n: int, arm: str) -> list[str]:
+    """One arm at one number of labelled subjects."""
+    cell = found[n, arm]
+    values = cell.by_subset
+    spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+    labels = [f"{value:.2f}" for value in cell.scores[..., DICE].mean(axis=(0, 1))]
+    surface, hd95 = (known_mean(cell.scores[..., k]) for k in (SURFACE, HD95))
+    failed = 100 * float((cell.dice < 50).mean())
+    return [
+        *(_number(n), ARMS[arm].title, str(len(values))),
+        *(f"{values.mean():.2f}{spread}", f"{np.median(values):.2f}", *labels),
+        *(f"{surface:.3f}", f"{hd95:.2f}", f"{failed:.1f}"),
+    ]
+
+
+def _differences(found: Cells, n: int) -> list[list[str]]:
+    """DRDM minus every other arm."""
+    ours = found.get((n, "drdm"))
+    if ours is None:
+        return []
+    lines = []
+    for arm in ARMS:
+        other: Cell | None = found.get((n, arm))
+        difference = None if arm == "drdm" or other is None else paired(ours, other)
+        if difference is None:
+            continue
+        better = int((difference.by_subset > 0).sum())
+        lines.append(
+            [
+                *(_number(n), ARMS[arm].title, f"{difference.mean:+.2f}"),
+                *(_range(difference.over_subsets), _range(difference.over_both)),
+                f"{better} of {len(difference.by_subset)}",
+            ]
+        )
+    return lines
+
+
+def _gaps(found: Cells) -> list[list[str]]:
+    """Share of the gap to all subjects that DRDM closes."""
+    lines = []
+    for n in _NUMBERS[:-1]:
+        other, closed = best_other(found, n), gap_closed(found, n)
+        if other is not None:
+            told = (_NONE, "") if closed is None else (f"{closed[0]:.2f}", _range(closed[1]))
+            lines.append([_number(n), ARMS[other].title, *told])
+    return lines
+
+
+def _tuning(rows: Sequence[Row], tuning: list[Run], chosen: dict[str, Any]) -> list[str]:
+    """What was tried on the subsets of tuning."""
+    found = tuning_means(rows, [run.key for run in tuning])
+    if not found:
+        return []
+    lines = []
+    for (arm, text), values in found.items():
+        setting = json.loads(text)[ARMS[arm].kinds[0]]
+        told = ", ".join(f"{name} {value}" for name, value in setting.items())
+        best = "**chosen**" if chosen.get(arm) == setting else ""
+        lines.append([arm, told, str(len(values)), f"{np.mean(values):.2f}", best])
+    head = ["arm", "setting (p: share of deformed samples)", "subsets", "Dice", ""]
+    title = "## Tuning, on subsets and subjects of its own"
+    return [title, "", *table(head, lines), ""]
+
+
+def _fields(records: Records) -> list[str]:
+    """How far the random field matches the recovered ones."""
+    if not records.fields.is_file():
+        return []
+    found = json.loads(records.fields.read_text(encoding="utf-8"))
+    quantiles = [f"{q} %" for q in matching.QUANTILES]
+    head = ["field", "mean voxels", "sd", "rms gradient", "sd of det J", *quantiles, "folded %"]
+    lines = [
+        [
+            *(kind, f"{each['mean_voxels']:.2f}", f"{each['sd_of_mean']:.2f}"),
+            *(f"{each['gradient']:.3f}", f"{each['determinant_sd']:.3f}"),
+            *(f"{value:.2f}" for value in each["quantiles"]),
+            f"{each['folded_percent']:.4f}",
+        ]
+        for kind, each in found.items()
+    ]
+    spacing = found["random"]["control_spacing"], found["drdm"]["control_spacing"]
+    return [
+        "## The fields",
+        "",
+        f"{found['drdm']['fields']} fields of the tuned settings; the quantiles are those of "
+        "det J. Each random field has the mean displacement of a recovered one of the same "
+        "subject; how rough it is is set by the distance of its control points, "
+        f"{spacing[0]:.2f} voxels instead of {spacing[1]:g}, on validation subjects.",
+        "",
+        *table(head, lines),
+        "",
+    ]
+
+
+def _number(n: int) -> str:
+    """A number of labelled subjects."""
+    return "all" if n == ALL else str(n)
+
+
+def _by_number(values: Any) -> str:
+    """Numbers by number of labelled subjects."""
+    return ", ".join(f"{_number(n)}: {value}" for n, value in values.items())
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    """An interval."""
+    return "one subset" if interval is None else f"[{interval[0]:+.2f}, {interval[1]:+.2f}]"

@@ -1,0 +1,231 @@
+"""Make the runs of a plan, one by one, and take up where a killed program stopped."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from DRDMCore.atomic import write_text_whole
+from DRDMCore.errors import InputError
+from DRDMCore.models import sha256_of
+from DRDMCore.pipelines.augment_plan import derived_seed
+from Testing.Benchmarks.machine import commit
+from Testing.Experiments.few_shot import matching
+from Testing.Experiments.few_shot.arms import ARMS, Setting
+from Testing.Experiments.few_shot.augmenting import Augmenter, Pool
+from Testing.Experiments.few_shot.fields import FieldCache
+from Testing.Experiments.few_shot.measures import known_mean, scores
+from Testing.Experiments.few_shot.network import segmented, trained
+from Testing.Experiments.few_shot.plan import TUNING, Run, labelled
+from Testing.Experiments.few_shot.records import Records
+from Testing.Experiments.few_shot.study import Study
+from Testing.Experiments.few_shot.subjects import Subjects
+
+_FAILED = 50.0
+"""A subject whose mean Dice is below this counts as failed."""
+_PARTNERS = 10
+"""A subject is registered with at most so many others."""
+_SHOWN = 8, 8
+"""Subjects, and fields of each, from which the table of fields is made."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What runs need.
+
+    Attributes:
+        subjects: The data.
+        cache: The fields.
+        records: Where results go.
+        own_models: Folder of generators trained on the labelled subjects alone, if any.
+        device: Where networks are trained.
+        tell: Told what is being done.
+    """
+
+    subjects: Subjects
+    cache: FieldCache
+    records: Records
+    own_models: Path | None = None
+    device: str = "cpu"
+    tell: Callable[[str], object] = lambda _: None
+
+    @property
+    def study(self) -> Study:
+        """The study of the subjects."""
+        return self.subjects.study
+
+
+def make_runs(bench: Bench, runs: Sequence[Run], *, limit: int | None = None) -> int:
+    """Make the runs that are not finished, in their order.
+
+    Args:
+        bench: What they need.
+        runs: The plan.
+        limit: Make at most so many.
+
+    Returns:
+        How many are not finished: another process is at them, or the limit is reached.
+    """
+    left = limit if limit is not None else len(runs)
+    for number, run in enumerate(runs, start=1):
+        with bench.records.claimed(run.key) as ours:
+            done = {row["key"] for row in bench.records.rows()}
+            if not ours or run.key in done or left < 1:
+                continue
+            bench.tell(f"run {number} of {len(runs)}: {run.key}")
+            make_run(bench, run)
+            left -= 1
+    done = {row["key"] for row in bench.records.rows()}
+    return sum(run.key not in done for run in runs)
+
+
+def make_run(bench: Bench, run: Run) -> None:
+    """Train a network, score it, and keep the row."""
+    begun = time.perf_counter()
+    names = labelled(run, bench.study, bench.subjects.parts["training"])
+    seed = derived_seed(0, run.study, run.stage, run.subset)
+    augmenter = Augmenter(
+        [bench.subjects.example(name) for name in names],
+        pools(bench, run, names),
+        moves=ARMS[run.arm].moves,
+        seed=seed,
+    )
+    started, cpu = time.perf_counter(), time.process_time()
+    network, loss = trained(
+        bench.study, augmenter, run.iterations, seed=seed % 2**32, device=bench.device
+    )
+    judged = bench.subjects.parts["validation" if run.stage == TUNING else "test"]
+    found = {}
+    for name in judged:
+        example = bench.subjects.example(name)
+        labels = segmented(network, example, bench.device)
+        each = scores(labels, example.labels, bench.study.values, example.spacing)
+        found[name] = {str(value): _rounded(each[value]) for value in each}
+    row = {
+        **asdict(run),
+        "key": run.key,
+        "seed": seed,
+        "labelled": " ".join(names),
+        "evaluated": len(judged),
+        **summed_up(found),
+        "loss": f"{loss:.5f}",
+        "seconds": f"{time.perf_counter() - started:.1f}",
+        "cpu_seconds": f"{time.process_time() - cpu:.1f}",
+        "drawing_seconds": f"{started - begun:.1f}",
+        **_circumstances(bench, run),
+    }
+    bench.records.finish(row, found)
+    bench.tell(f"  Dice {row['dice']}, {row['seconds']} s")
+
+
+def pools(bench: Bench, run: Run, names: Sequence[str]) -> list[Pool]:
+    """The fields that a run's samples are deformed by."""
+    made = []
+    for kind, setting in run.by_kind.items():
+        if kind == "own":
+            setting = {**setting, "model": str(_own_model(bench, run))}
+        if kind == "registration":
+            fields = [bench.cache.registrations(n, _partners(n, names)) for n in names]
+            made.append(Pool(fields, setting["p"], least=0.2))
+            continue
+        fields = [bench.cache.fields(kind, setting, name, run.fields) for name in names]
+        made.append(Pool(fields, setting["p"]))
+    return made
+
+
+def describe_fields(
+    bench: Bench, chosen: dict[str, Setting], names: Sequence[str], each: int
+) -> None:
+    """Write what recovered, random and elastic fields of the tuned settings are like.
+
+    Nothing is done where they have been described.
+
+    Args:
+        bench: What it needs.
+        chosen: Tuned setting by arm.
+        names: Labelled subjects of the plan; the first few are looked at.
+        each: Pre-drawn fields per subject.
+    """
+    kinds = {"drdm": chosen["drdm"], "random": chosen["drdm"], "elastic": chosen["elastic"]}
+    place = bench.records.fields
+    told = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
+    if all(told.get(kind, {}).get("setting") == dict(kinds[kind]) for kind in kinds):
+        return
+    found: dict[str, Any] = {}
+    for kind, setting in kinds.items():
+        drawn = []
+        for name in names[: _SHOWN[0]]:
+            shape = bench.subjects.volumes(name)[0].geometry.shape
+            rows = bench.cache.fields(kind, setting, name, each)[: _SHOWN[1]]
+            drawn += [matching.inside(ddf, shape) for ddf in rows]
+        found[kind] = {"setting": dict(setting), **matching.statistics(drawn)}
+    found["random"]["control_spacing"] = bench.cache.matched(chosen["drdm"])
+    found["drdm"]["control_spacing"] = bench.cache.generator().field.control_spacing
+    write_text_whole(place, json.dumps(found, indent=1) + "\n")
+
+
+def summed_up(found: dict[str, dict[str, list[float | None]]]) -> dict[str, Any]:
+    """Means over subjects and labels of the scores of a run, and the rate of failures.
+
+    A surface distance is the mean of those that exist; a label that is not found has none.
+    """
+    table = np.array([list(each.values()) for each in found.values()], dtype=float)
+    means = [known_mean(table[..., k]) for k in range(3)]
+    labels = {
+        value: [round(known_mean(table[:, number, k]), 4) for k in range(3)]
+        for number, value in enumerate(next(iter(found.values())))
+    }
+    return {
+        "dice": f"{means[0]:.4f}",
+        "surface_mm": f"{means[1]:.4f}",
+        "hd95_mm": f"{means[2]:.4f}",
+        "failed": int((table[:, :, 0].mean(axis=1) < _FAILED).sum()),
+        "by_label": json.dumps(labels, separators=(",", ":")),
+    }
+
+
+def _circumstances(bench: Bench, run: Run) -> dict[str, Any]:
+    """With what a run was made."""
+    packages = ("torch", "monai", "numpy", "SimpleITK")
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
+    own = "own" in run.by_kind
+    return {
+        "own_model_sha256": sha256_of(_own_model(bench, run)) if own else "",
+        "device": bench.device,
+        "threads": torch.get_num_threads(),
+        "commit": commit(),
+        "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
+    }
+
+
+def _own_model(bench: Bench, run: Run) -> Path:
+    """The generator that saw the run's labelled subjects alone."""
+    name = f"n{run.n}-subset{run.subset}.safetensors"
+    path = None if bench.own_models is None else bench.own_models / name
+    if path is None or not path.is_file():
+        raise InputError(
+            f"`own-models` must be a folder with {name} for the arm drdm-own, got "
+            f"{bench.own_models}: train it as Testing/Experiments/README.md says."
+        )
+    return path
+
+
+def _partners(name: str, names: Sequence[str]) -> list[str]:
+    """The labelled subjects after this one, in a circle."""
+    place = names.index(name)
+    circle = [*names[place + 1 :], *names[:place]]
+    return circle[:_PARTNERS]
+
+
+def _rounded(score: tuple[float, float | None, float | None]) -> list[float | None]:
+    """Few digits are enough, and the file stays small."""
+    return [None if value is None else round(value, 3) for value in score]
