@@ -66,3 +66,19 @@ def test_commands_that_are_not_run_are_few():
 def test_linked_files_exist():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (REPOSITORY / target).exists(), target
+
+
+def test_ratios_are_those_of_the_page_that_they_come_from():
+    """Rows `| case | fp32 | bf16 | target |` against the rows of the benchmark."""
+    page = (REPOSITORY / "docs" / "results" / "benchmark-generation.md").read_text(encoding="utf-8")
+    measured = {
+        (cells[0], cells[1].removesuffix(", field alone").removeprefix("ours, ")): cells[3]
+        for cells in (line.strip("| ").split(" | ") for line in page.splitlines())
+        if len(cells) >= 4 and (cells[1].endswith("field alone") or cells[0] == "one call")
+    }
+    rows = re.findall(r"^  \| ([^|]+) \| ([\d.]+) \| ([\d.]+) \|", README, flags=re.MULTILINE)
+    assert len(rows) == 4
+    for title, *ratios in rows:
+        case = "one call" if title.startswith("one call") else title
+        for precision, ratio in zip(("fp32", "bf16"), ratios, strict=True):
+            assert measured[case, precision].split()[0] == ratio
