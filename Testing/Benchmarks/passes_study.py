@@ -74,13 +74,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     pair = ("JSON", "MODEL")
     parser.add_argument("--of", nargs=2, action="append", required=True, metavar=pair)
+    parser.add_argument("--note", default="", help="which subjects and border, for the page")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     measured = with_times([(Path(numbers), model) for numbers, model in arguments.of])
     picture = arguments.out.with_suffix(".png")
     draw(curves(measured), picture)
-    write_text_whole(arguments.out, "\n".join(page(measured, picture.name)) + "\n")
+    write_text_whole(arguments.out, "\n".join(page(measured, picture.name, arguments.note)) + "\n")
     print(arguments.out.read_text(encoding="utf-8"))
     return 0
 
@@ -104,7 +105,7 @@ def with_times(files: Sequence[tuple[Path, str]]) -> list[Measured]:
     ]
 
 
-def page(measured: Sequence[Measured], picture: str) -> list[str]:
+def page(measured: Sequence[Measured], picture: str, note: str = "") -> list[str]:
     """The page as Markdown lines."""
     reference = max(
         (each for each in measured if each.model == measured[0].model), key=lambda m: m.passes
@@ -120,6 +121,7 @@ def page(measured: Sequence[Measured], picture: str) -> list[str]:
         f"- samples: {first['summary']['samples']} per row, {len(measured[0].distances)} subjects, "
         f"level {first['level']}, gain {first['gain']}",
         f"- reference: {reference.model}, {reference.passes} passes",
+        *([f"- note: {note}"] if note else []),
         "",
         "*distance*: mean shape distance, and its standard deviation over the seeds; *against the",
         "reference*: difference of that distance from the reference's on the same subjects and",

@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from DRDMCore.errors import InputError
-from DRDMCore.fields import compose, exp_svf, random_flows, resize_ddf
+from DRDMCore.fields import compose, exp_svf, resize_ddf
 from DRDMCore.models import Model, load_model
 from DRDMCore.recovery import (
     RecoverySettings,
     VelocityNetwork,
     VelocityStep,
-    image_count,
     level_scale,
     scale_level,
 )
@@ -55,17 +54,8 @@ class DistilledObjective(VelocityObjective):
 
     def example(self, drawn: Drawn, device: torch.device) -> Example:
         """States of the teacher's recoveries, and the mean velocities from there on."""
-        flows = random_flows(
-            self.settings.shape,
-            level_scale(drawn.level).tolist(),
-            drawn.generators,
-            self.settings.field,
-            full_count=image_count(79),
-            svf_shape=self.coarse,
-            device=device,
-        )
         scale = level_scale(drawn.level).to(device)
-        states, velocities = self._recovered(drawn, flows.ddf, scale)
+        states, velocities = self._recovered(drawn, self.flows(drawn, device).ddf, scale)
         chosen = [self._pick(generator) for generator in drawn.generators for _ in range(_PICKS)]
         return _example(states, velocities, scale, chosen, self.settings.teacher_passes)
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from DRDMCore.fields import random_flows
+from DRDMCore.fields import RandomFlows, random_flows
 from DRDMCore.recovery import (
     RecoverySettings,
     VelocityNetwork,
@@ -56,7 +56,13 @@ class VelocityObjective(nn.Module):
 
     def example(self, drawn: Drawn, device: torch.device) -> Example:
         """Images pulled through flows of random velocities; the velocity is the target."""
-        flows = random_flows(
+        flows = self.flows(drawn, device)
+        image, inside = deformed(drawn, flows.ddf)
+        return Example(image, inside, drawn.level.to(device), flows.svf / self.velocity_rms)
+
+    def flows(self, drawn: Drawn, device: torch.device) -> RandomFlows:
+        """Random velocities and their flows, each of its sample's level."""
+        return random_flows(
             self.settings.shape,
             level_scale(drawn.level).tolist(),
             drawn.generators,
@@ -65,8 +71,6 @@ class VelocityObjective(nn.Module):
             svf_shape=self.coarse,
             device=device,
         )
-        image, inside = deformed(drawn, flows.ddf)
-        return Example(image, inside, drawn.level.to(device), flows.svf / self.velocity_rms)
 
     def forward(self, example: Example) -> dict[str, Tensor]:
         """`loss` and its parts; `explained` is the share of the velocity's variance."""

@@ -18,8 +18,12 @@ def blocks(page: str) -> list[tuple[str, str]]:
     return BLOCK.findall((DOCS / page).read_text(encoding="utf-8"))
 
 
-def run_page(page: str, folder: Path) -> None:
-    """Run the blocks of a page one after the other in one folder, with `drdm` on the path."""
+def run_page(page: str, folder: Path) -> str:
+    """Run the blocks of a page one after the other in one folder, with `drdm` on the path.
+
+    Returns:
+        What they wrote to stderr.
+    """
     shim = folder / "bin" / "drdm"
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m DRDMCore "$@"\n', encoding="utf-8")
@@ -29,9 +33,12 @@ def run_page(page: str, folder: Path) -> None:
         "PATH": f"{shim.parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
     }
+    told = ""
     for kind, text in blocks(page):
         shell = ["sh", "-e", "-c", text] if kind == "sh" else [sys.executable, "-c", text]
         done = subprocess.run(
             shell, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{text}\n{done.stderr}"
+        told += done.stderr
+    return told

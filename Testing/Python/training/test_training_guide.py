@@ -6,7 +6,6 @@ import dataclasses
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from DRDMCore.fields import RandomFieldSettings
 from DRDMCore.imaging import GridPolicy
 from DRDMCore.training.run import RunFolder
 from DRDMCore.training.settings import InputAugmentation, TrainingSettings
+from Testing.Python.docs.pages import blocks, run_page
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 GUIDE = (REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8")
@@ -116,27 +116,6 @@ def test_the_cluster_script_waits_for_the_checkpoint_and_queues_again(tmp_path):
 
 @pytest.mark.slow
 def test_the_first_run_works_as_it_stands(tmp_path):
-    shim = tmp_path / "bin" / "drdm"
-    shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m DRDMCore "$@"\n', encoding="utf-8")
-    shim.chmod(0o755)
-    environment = {
-        **os.environ,
-        "PATH": f"{shim.parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(REPOSITORY),
-    }
-    blocks = [
-        text for kind, untested, text in BLOCK.findall(GUIDE) if kind == "sh" and not untested
-    ]
-    assert len(blocks) == 1
-    done = subprocess.run(
-        ["sh", "-e", "-c", blocks[0]],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "going on after step 4" in done.stderr
+    assert [kind for kind, _ in blocks("training.md")] == ["sh"]
+    assert "going on after step 4" in run_page("training.md", tmp_path)
     assert list((tmp_path / "new").glob("*_field.nrrd"))
