@@ -33,7 +33,7 @@ class Training:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     fields: Mapping[int, int] = field(
-        default_factory=lambda: {1: 100, 2: 100, 5: 100, 20: 40, ALL: 16}
+        default_factory=lambda: {1: 100, 2: 100, 5: 50, 20: 25, ALL: 10}
     )
 
 
