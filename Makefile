@@ -10,7 +10,7 @@ ifneq ($(words $(CURDIR)),1)
 $(error The path of this folder contains a space, which make cannot handle: move or rename it)
 endif
 
-.PHONY: help demo test lint format docs bench bench-training bench-generation table clean
+.PHONY: help demo test lint format docs bench bench-training bench-generation bench-adapters table clean
 .NOTPARALLEL:
 
 help:
@@ -19,7 +19,8 @@ help:
 	@echo "make lint    ruff and mypy only"
 	@echo "make format  rewrite the sources in the house format"
 	@echo "make docs    build the site of the documentation into build/site"
-	@echo "make bench   time everything; bench-training: a training step; bench-generation: samples"
+	@echo "make bench   time everything; bench-training: a training step; bench-generation: samples;"
+	@echo "             bench-adapters: the transforms for MONAI and TorchIO"
 	@echo "make table   parity and accuracy table"
 	@echo "make clean   remove what make made, the virtual environment too"
 
@@ -49,6 +50,9 @@ bench-training: $(VENV)/installed
 
 bench-generation: $(VENV)/installed
 	$(BIN)/python -m Testing.Benchmarks.generation_benchmark
+
+bench-adapters: $(VENV)/installed-dev
+	$(BIN)/python -m Testing.Benchmarks.adapters_benchmark
 
 table: $(VENV)/installed
 	$(BIN)/python Testing/Benchmarks/accuracy_table.py
