@@ -107,10 +107,7 @@ def with_times(files: Sequence[tuple[Path, str]]) -> list[Measured]:
 
 def page(measured: Sequence[Measured], picture: str, note: str = "") -> list[str]:
     """The page as Markdown lines."""
-    reference = max(
-        (each for each in measured if each.model == measured[0].model), key=lambda m: m.passes
-    )
-    first = measured[0].numbers
+    reference = most_passes(measured)
     return [
         "# Plausibility by number of passes",
         "",
@@ -118,6 +115,22 @@ def page(measured: Sequence[Measured], picture: str, note: str = "") -> list[str
         "[page of one model](plausibility-hippocampus-free.md) says what the columns mean.",
         "",
         *facts("as the JSON files"),
+        *comparison(measured, reference, note),
+        "",
+        f"![Shape excess against time]({picture})",
+    ]
+
+
+def most_passes(measured: Sequence[Measured]) -> Measured:
+    """What the others are compared with: the first model at its largest number of passes."""
+    same = (each for each in measured if each.model == measured[0].model)
+    return max(same, key=lambda each: each.passes)
+
+
+def comparison(measured: Sequence[Measured], reference: Measured, note: str = "") -> list[str]:
+    """What was compared, and the table, as Markdown lines."""
+    first = measured[0].numbers
+    return [
         f"- samples: {first['summary']['samples']} per row, {len(measured[0].distances)} subjects, "
         f"level {first['level']}, gain {first['gain']}",
         f"- reference: {reference.model}, {reference.passes} passes",
@@ -128,8 +141,6 @@ def page(measured: Sequence[Measured], picture: str, note: str = "") -> list[str
         "seeds, with the 95 % interval over subjects (bootstrap).",
         "",
         *table(HEAD, [_cells(each, reference) for each in measured]),
-        "",
-        f"![Shape excess against time]({picture})",
     ]
 
 
