@@ -13,6 +13,7 @@ from importlib import import_module
 from DRDMCore import __version__
 from DRDMCore.cli.console import EXIT_FAILED, EXIT_STOPPED, Console
 from DRDMCore.errors import Cancelled, DRDMError
+from DRDMCore.machine import wait_briefly
 
 COMMANDS = (
     "generate",
@@ -54,6 +55,7 @@ def main(
         The exit status: 0 done, 1 failed, 2 wrong usage, 3 some cases failed, 130 stopped.
     """
     _take_any_character()
+    wait_briefly()
     arguments = _parser().parse_args(argv, argparse.Namespace(new_console=new_console))
     try:
         return int(arguments.run(arguments))

@@ -357,3 +357,24 @@ def test_demo_with_a_quick_model(scan, capsys, monkeypatch):
 def test_demo_as_it_is(scan):
     done = drdm("demo", "--out", scan / "demo", "--count", 1, timeout=600)
     assert done.returncode == 0 and "report.html" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "10000 None"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE")],
+)
+def test_threads_wait_briefly_unless_the_user_wants_otherwise(given, expected):
+    told = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    plain = {key: value for key, value in ENVIRONMENT.items() if key not in told}
+    code = (
+        "import os; from DRDMCore.cli import main; main(['info']);"
+        f"print(*[os.environ.get(key) for key in {told}])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        encoding="utf-8",
+        env={**plain, **given},
+        check=True,
+    )
+    assert answer.stdout.splitlines()[-1] == expected
