@@ -9,7 +9,6 @@ from DRDMCore.fields.jacobian import (
     folded,
     folding_percent,
     jacobian_determinant,
-    motion_separability,
 )
 from DRDMCore.fields.random_field import (
     RandomFields,
@@ -21,6 +20,7 @@ from DRDMCore.fields.random_field import (
     random_flows,
     random_svf,
 )
+from DRDMCore.fields.separability import motion_separability
 from DRDMCore.fields.unfold import Unfolded, unfold
 from DRDMCore.fields.warp import IMAGE_MODES, LABEL_MODES, displaced_coordinates, warp, warp_labels
 

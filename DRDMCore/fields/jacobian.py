@@ -1,19 +1,16 @@
-"""Jacobian determinants, folding, and Motion Separability."""
+"""Jacobian determinants and folding."""
 
 from __future__ import annotations
 
 import itertools
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from DRDMCore.checks import require_field
 
 _SLAB = 8
 """Cells of the first axis that are looked at together when folds are searched."""
-_SLAB_VOXELS = 2**16
-"""Voxels that are looked at together when pairs are searched."""
 
 
 def jacobian_determinant(ddf: Tensor) -> Tensor:
@@ -86,73 +83,6 @@ def _folded(ddf: Tensor, *, thick: bool) -> Tensor:
 def folding_percent(ddf: Tensor) -> Tensor:
     """Share of folded voxels in percent: `(B,)`."""
     return 100.0 * folded(ddf).flatten(1).double().mean(1)
-
-
-def motion_separability(ddf: Tensor, distance: int) -> Tensor:
-    """Largest difference of motion between two voxels at a Chebyshev distance (RAN, MedIA 2024).
-
-    `max |d(x1) - d(x2)|_inf` over all pairs with `|x1 - x2|_inf = distance`.
-
-    Args:
-        ddf: `(B, D, *S)` displacement, voxels (scale it first for other units).
-        distance: Voxels, at least 1 and less than the longest side.
-
-    Returns:
-        `(B,)` in the unit of `ddf`.
-
-    Raises:
-        ValueError: If `distance` does not fit the grid.
-    """
-    dimension = require_field("ddf", ddf)
-    if not 1 <= distance < max(ddf.shape[2:]):
-        raise ValueError(
-            f"`distance` must be 1 .. {max(ddf.shape[2:]) - 1} voxels, got {distance}."
-        )
-    worst = torch.zeros(len(ddf), device=ddf.device, dtype=ddf.dtype)
-    for axis in range(dimension):
-        if ddf.shape[2 + axis] > distance:
-            worst = torch.maximum(worst, _separability_along(ddf, axis, distance))
-    return worst
-
-
-def _separability_along(ddf: Tensor, axis: int, distance: int) -> Tensor:
-    """Pairs that lie exactly `distance` apart along `axis` and at most that along the others."""
-    # Slab by slab along the axis, as folds are searched: a slab stays in the processor's cache.
-    ddf = torch.movedim(ddf, 2 + axis, 2).contiguous()
-    window = [1] + [2 * distance + 1] * (ddf.ndim - 3)
-    worst = torch.zeros(len(ddf), device=ddf.device, dtype=ddf.dtype)
-    slab = max(_SLAB_VOXELS // ddf.shape[3:].numel(), 1)
-    for low in range(0, ddf.shape[2] - distance, slab):
-        high = min(low + slab, ddf.shape[2] - distance)
-        here, there = ddf[:, :, low:high], ddf[:, :, low + distance : high + distance]
-        above = _window_maximum(there, window) - here
-        below = here + _window_maximum(-there, window)
-        worst = torch.maximum(worst, torch.maximum(above, below).flatten(1).amax(1))
-    return worst
-
-
-def _window_maximum(image: Tensor, window: list[int]) -> Tensor:
-    """Maximum over a centred window per axis, cut off at the border of the grid."""
-    for axis, width in enumerate(window):
-        if width > 1:
-            reach = min(width // 2, image.shape[2 + axis] - 1)
-            image = _axis_maximum(image, axis, reach)
-    return image
-
-
-def _axis_maximum(image: Tensor, axis: int, reach: int) -> Tensor:
-    """Running maximum over `2 reach + 1` voxels of one axis, by doubling."""
-    along = 2 + axis
-    pad = [0, 0] * (image.ndim - 2)
-    pad[2 * (image.ndim - 3 - axis)] = pad[2 * (image.ndim - 3 - axis) + 1] = reach
-    result = F.pad(image, pad, value=-torch.inf)
-    width, wanted = 1, 2 * reach + 1
-    while width < wanted:
-        step = min(width, wanted - width)
-        side = result.shape[along] - step
-        result = torch.maximum(result.narrow(along, 0, side), result.narrow(along, step, side))
-        width += step
-    return result
 
 
 def _long_axes(ddf: Tensor) -> list[int]:

@@ -1,8 +1,6 @@
-"""Determinants, folding and Motion Separability against closed forms and brute force."""
+"""Determinants and folding against closed forms and brute force."""
 
 from __future__ import annotations
-
-import itertools
 
 import pytest
 import torch
@@ -13,7 +11,6 @@ from DRDMCore.fields import (
     folding_percent,
     identity_coordinates,
     jacobian_determinant,
-    motion_separability,
 )
 
 
@@ -89,36 +86,3 @@ def test_determinant_is_differentiable():
     ddf = 0.1 * torch.randn(1, 2, 3, 4, generator=seeded(), dtype=torch.float64)
     assert torch.autograd.gradcheck(jacobian_determinant, (ddf.requires_grad_(),))
     assert torch.autograd.gradcheck(corner_determinants, (ddf,))
-
-
-def separability_by_all_pairs(ddf: torch.Tensor, distance: int) -> float:
-    shape, worst = ddf.shape[1:], 0.0
-    voxels = list(itertools.product(*[range(side) for side in shape]))
-    for a, b in itertools.combinations(voxels, 2):
-        if max(abs(i - j) for i, j in zip(a, b, strict=True)) == distance:
-            gap = ddf[(slice(None), *a)] - ddf[(slice(None), *b)]
-            worst = max(worst, float(gap.abs().max()))
-    return worst
-
-
-@pytest.mark.parametrize("shape", [(5, 6), (3, 4, 3), (1, 5), (4, 1, 2)])
-def test_motion_separability_is_the_largest_over_all_pairs(shape):
-    ddf = torch.randn(2, len(shape), *shape, generator=seeded(), dtype=torch.float64)
-    for distance in range(1, max(shape)):
-        expected = [separability_by_all_pairs(one, distance) for one in ddf]
-        assert motion_separability(ddf, distance).tolist() == pytest.approx(expected, abs=1e-12)
-
-
-def test_motion_separability_refuses_a_distance_off_the_grid():
-    ddf = torch.zeros(1, 2, 4, 6)
-    for distance in (0, 6):
-        with pytest.raises(ValueError, match=r"`distance` must be 1 .. 5 voxels"):
-            motion_separability(ddf, distance)
-
-
-@pytest.mark.parametrize("shape", [(9, 12), (7, 8, 9)])
-def test_motion_separability_does_not_depend_on_the_slabs(monkeypatch, shape):
-    ddf = torch.randn(2, len(shape), *shape, generator=torch.Generator().manual_seed(5))
-    whole = motion_separability(ddf, 3)
-    monkeypatch.setattr("DRDMCore.fields.jacobian._SLAB_VOXELS", 1)
-    assert torch.equal(motion_separability(ddf, 3), whole)
