@@ -33,10 +33,10 @@ class Arm:
 
 
 ELASTIC_GRID: tuple[Setting, ...] = (
-    {"sigma": 5, "mean_voxels": 1.0, "p": 0.5},
     {"sigma": 8, "mean_voxels": 1.0, "p": 0.5},
     {"sigma": 8, "mean_voxels": 2.0, "p": 0.5},
     {"sigma": 8, "mean_voxels": 1.5, "p": 0.9},
+    {"sigma": 12, "mean_voxels": 1.5, "p": 0.5},
 )
 """Smoothing (voxels) and mean displacement of MONAI's elastic field."""
 
@@ -44,7 +44,7 @@ DRDM_GRID: tuple[Setting, ...] = (
     {"level": 48, "gain": 1.5, "border": "free", "p": 0.5},
     {"level": 68, "gain": 1.5, "border": "fixed", "p": 0.5},
     {"level": 68, "gain": 1.5, "border": "free", "p": 0.5},
-    {"level": 68, "gain": 1.5, "border": "free", "p": 0.9},
+    {"level": 48, "gain": 1.5, "border": "fixed", "p": 0.5},
 )
 
 ARMS = {
