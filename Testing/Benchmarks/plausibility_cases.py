@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from DRDMCore.errors import InputError
@@ -56,6 +56,23 @@ def from_files(
         InputError: If the split cannot be used or names a case that is not there.
     """
     parts = _read_split(split)
+    source, record = ("/".join(path.absolute().parts[-2:]) for path in (images, split))
+    known = from_parts(images, labels, parts, part, limit)
+    return replace(known, title=f"{part} part of {record}, {known.title} in {source}")
+
+
+def from_parts(
+    images: Path,
+    labels: Path,
+    parts: Mapping[str, list[str]],
+    part: str,
+    limit: int | None = None,
+) -> Population:
+    """The same from the names of each part.
+
+    Raises:
+        InputError: If the part is unknown or a name is not there.
+    """
     if part not in PARTS:
         raise InputError(
             f"`subjects` must be one of {', '.join(PARTS)}, got {part!r}: choose one of them."
@@ -76,8 +93,7 @@ def from_files(
         return image, map_
 
     others = [] if part == "validation" else parts["validation"]
-    source, record = ("/".join(path.absolute().parts[-2:]) for path in (images, split))
-    title = f"{part} part of {record}, {len(parts[part])} of {len(cases)} in {source}"
+    title = f"{len(parts[part])} of {len(cases)}"
     return Population(title, parts["training"], _first(parts[part], limit), others, read)
 
 

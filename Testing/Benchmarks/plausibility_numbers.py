@@ -112,13 +112,17 @@ def excess_interval(
     count = columns.shape[1]
     if count < 5:
         return None
-    picks = np.random.default_rng(0).integers(count, size=(_RESAMPLINGS, count))
-    drawn = [excess(*columns[:, pick]) for pick in picks]
+    drawn = [excess(*columns[:, pick]) for pick in resamplings(count)]
     known = [value for value in drawn if value is not None]
     if len(known) < 0.95 * len(drawn):
         return None
     low, high = np.percentile(known, (2.5, 97.5))
     return float(low), float(high)
+
+
+def resamplings(count: int) -> np.ndarray:
+    """`(N, count)` numbers of subjects drawn with replacement, always the same (bootstrap)."""
+    return np.random.default_rng(0).integers(count, size=(_RESAMPLINGS, count))
 
 
 def pairwise_unlikeness(shapes: Sequence[Shape]) -> float | None:

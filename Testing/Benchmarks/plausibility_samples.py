@@ -29,7 +29,7 @@ class Made:
         sample: What `drdm generate` would write.
         seconds: Time that it took.
         rejected: Seeds that were passed over before it.
-        folded_before: Folded voxels before they were smoothed, percent.
+        unrepaired: The sample before folds were smoothed.
         start: Image and labels pulled through the start field.
         random: Sample of the random field alone of the same mean displacement.
         random_rigid_free: The same, as large as the sample after rigid motion is taken off.
@@ -39,10 +39,17 @@ class Made:
     sample: Sample
     seconds: float
     rejected: int
-    folded_before: float
+    unrepaired: Sample
     start: tuple[Volume, Volume]
     random: Sample
     random_rigid_free: Sample
+
+    @property
+    def folded_before(self) -> float:
+        """Folded voxels before they were smoothed, percent."""
+        folding = self.unrepaired.quality["folding"]
+        assert isinstance(folding, dict)
+        return float(folding["percent"])
 
 
 def make(model: Model, subject: Subject, name: str, index: int, settings: SamplingSettings) -> Made:
@@ -70,11 +77,19 @@ def make(model: Model, subject: Subject, name: str, index: int, settings: Sampli
         sample,
         seconds,
         rejected,
-        _folded_before(model, subject, sample, settings),
+        _unrepaired(model, subject, sample, settings),
         _started(subject, sample, settings),
         random,
         _as_large(model, subject, sample, settings, _rigid_free_mm, first),
     )
+
+
+def random_alone(model: Model, subject: Subject, seed: int, settings: SamplingSettings) -> Sample:
+    """The sample of a seed by the same path without a network: its start, folds smoothed."""
+    chosen = replace(settings, gain=None, recursions=None)
+    made = make_sample(replace(model, step=None), subject, seed, chosen)
+    assert made is not None
+    return made
 
 
 def _mean_mm(sample: Sample) -> float:
@@ -100,12 +115,9 @@ def _as_large(
 
     It is the sample's own start at a lower level, by the same path without a network.
     """
-    alone = replace(model, step=None)
     wanted, mean, best = size(sample), first_mm, None
     for _ in range(_TRIES):
-        chosen = replace(settings, mean_mm=mean, gain=None, recursions=None)
-        made = make_sample(alone, subject, sample.seed, chosen)
-        assert made is not None
+        made = random_alone(model, subject, sample.seed, replace(settings, mean_mm=mean))
         got = size(made)
         if best is None or abs(got - wanted) < abs(best[0] - wanted):
             best = got, made
@@ -121,18 +133,15 @@ def _as_large(
     return best[1]
 
 
-def _folded_before(
+def _unrepaired(
     model: Model, subject: Subject, sample: Sample, settings: SamplingSettings
-) -> float:
-    """Folded voxels of the field as the network left it, percent."""
-    chosen = sample
-    if sample.quality["repaired_voxels"]:
-        made = make_sample(model, subject, sample.seed, replace(settings, repair=False))
-        assert made is not None
-        chosen = made
-    folding = chosen.quality["folding"]
-    assert isinstance(folding, dict)
-    return float(folding["percent"])
+) -> Sample:
+    """The sample with the field as the network left it."""
+    if not sample.quality["repaired_voxels"]:
+        return sample
+    made = make_sample(model, subject, sample.seed, replace(settings, repair=False))
+    assert made is not None
+    return made
 
 
 def _started(subject: Subject, sample: Sample, settings: SamplingSettings) -> tuple[Volume, Volume]:

@@ -44,6 +44,8 @@ class RealShapes:
         training: Number of training shapes.
         spacing_mm: Side of the voxels of the shapes' grid.
         modes: Number of modes; 0 where there are too few shapes.
+        bank: The training shapes.
+        shapes: Those of the evaluated subjects, by name.
     """
 
     def __init__(self, population: Population) -> None:
@@ -53,32 +55,37 @@ class RealShapes:
         self._grid = grid_for(labels.values())
         shapes = {name: shape_of(volume, self._grid) for name, volume in labels.items()}
         known = [shapes[name] for name in population.training]
-        self._bank = ShapeBank(known, population.training)
+        self.bank = ShapeBank(known, population.training)
+        self.shapes = {name: shapes[name] for name in population.evaluated}
         self._modes = ShapeModes(known, MODES) if len(known) >= LEAST_FOR_MODES else None
         self.training, self.modes = len(known), self._modes.count if self._modes else 0
         self.spacing_mm = self._grid.spacing_mm
         self.subjects: dict[str, Record] = {
             name: {
-                "distance": self._bank.nearest(shapes[name], but=name),
-                "residual": self._residual(shapes[name]),
+                "distance": self.bank.nearest(shapes[name], but=name),
+                "residual": self.residual(shapes[name]),
                 "volumes": volumes_mm(labels[name]),
             }
             for name in population.evaluated
         }
         self.unlikeness = pairwise_unlikeness([shapes[name] for name in population.evaluated])
         unseen = {*population.evaluated, *population.others} - {*population.training}
-        residuals = [self._residual(shapes[name]) for name in sorted(unseen)]
+        residuals = [self.residual(shapes[name]) for name in sorted(unseen)]
         known_residuals = [value for value in residuals if value is not None]
         self.percentile_from = len(known_residuals)
         self.limit = float(np.percentile(known_residuals, 95)) if known_residuals else None
 
     def compare(self, labels: Volume, name: str) -> tuple[Shape, Record]:
         """The shape of labels made of a subject, and its distances."""
-        shape = shape_of(labels, self._grid)
-        distance = self._bank.nearest(shape, but=name)
-        return shape, {"distance": distance, "residual": self._residual(shape)}
+        shape = self.shape(labels)
+        distance = self.bank.nearest(shape, but=name)
+        return shape, {"distance": distance, "residual": self.residual(shape)}
 
-    def _residual(self, shape: Shape) -> float | None:
+    def shape(self, labels: Volume) -> Shape:
+        """The shape of labels, on the grid that all shapes share."""
+        return shape_of(labels, self._grid)
+
+    def residual(self, shape: Shape) -> float | None:
         """What the modes cannot express, mm."""
         return None if self._modes is None else self._modes.residual(shape)
 

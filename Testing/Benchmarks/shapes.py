@@ -122,6 +122,7 @@ class ShapeBank:
     def __init__(self, shapes: Sequence[Shape], names: Sequence[str]) -> None:
         """Take the shapes, on one grid, and a name for each."""
         self.names = list(names)
+        self._spacing_mm = shapes[0].spacing_mm
         self._maps = torch.stack([shape.distance for shape in shapes])[None]
         self._points = torch.cat([shape.points for shape in shapes], dim=1)
         self._weights = torch.cat([shape.weights for shape in shapes])
@@ -133,6 +134,15 @@ class ShapeBank:
         there = (_read(self._maps, shape.points).abs() * shape.weights).sum(dim=-1)
         back = _read(shape.distance[None, None], self._points)[0].abs() * self._weights
         return (there + torch.zeros_like(there).index_add(0, self._owner, back)) / 2
+
+    def between(self) -> Tensor:
+        """`(K, K)` distance of each shape (row) to every shape, mm."""
+        maps, spacing = self._maps[0], self._spacing_mm
+        rows = []
+        for number, own in enumerate(self._owner == k for k in range(len(maps))):
+            points, weights = self._points[:, own], self._weights[own]
+            rows.append(self.distances(Shape(maps[number], points, weights, spacing)))
+        return torch.stack(rows)
 
     def nearest(self, shape: Shape, *, but: str = "") -> float:
         """Distance to the nearest shape, mm; `but` names one that does not count."""

@@ -95,6 +95,7 @@ def test_the_nearest_of_several_shapes_is_found_and_one_can_be_left_out():
     shapes = {name: shape_of(volume, grid) for name, volume in volumes.items()}
     bank = ShapeBank(list(shapes.values()), list(shapes))
     assert bank.distances(shapes["same"]).tolist() == pytest.approx([2, 0, 3], abs=0.15)
+    assert bank.between()[1].tolist() == pytest.approx([2, 0, 3], abs=0.15)
     assert bank.nearest(shapes["same"]) < 1e-5
     assert bank.nearest(shapes["same"], but="same") == pytest.approx(2, abs=0.1)
 
