@@ -33,7 +33,7 @@ _SAMPLING = (
     *("--levels", "68", "--gains", "1.5", "--border", "free"),
     *("--seeds", "2", "--steps", "2,4,8"),
 )
-_HEAD = ["network", "widths", "stem", "parameters", "steps", "s a step", "explained, %"]
+_HEAD = ["network", "widths", "stem", "parameters", "steps", "explained, %"]
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,6 @@ def _described(candidate: Candidate, arguments: argparse.Namespace) -> list[str]
         str(candidate.stem),
         f"{sum(each.numel() for each in network.parameters()):,}",
         str(len(steps)),
-        f"{float(steps[-1]['seconds']) / len(steps):.2f}",
         " / ".join(f"{100 * value:.0f}" for value in explained),
     ]
 

@@ -5,12 +5,14 @@ python -m Testing.Docs.model_cards
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from DRDMCore.atomic import write_text_whole
 from DRDMCore.model_header import read_header
+from DRDMCore.models import sha256_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODELS = REPOSITORY / "Resources" / "Models"
@@ -62,6 +64,7 @@ def _section(path: Path) -> str:
     rows.append(("Network", _network(header["architecture"])))
     rows.append(("Grid", _grid(header["grid"])))
     rows.append(("Recommended", _listed(card["recommended"])))
+    rows += _levels(path)
     rows.append(("Training", _training(card["training"])))
     rows.append(("File", f"{path.stat().st_size / 1e6:.1f} MB"))
     lines = [f"## `{card['name']}`: {card['title']}", "", "| | |", "| --- | --- |"]
@@ -88,6 +91,18 @@ def _grid(grid: Mapping[str, Any]) -> str:
 def _listed(values: Mapping[str, Any]) -> str:
     """Names and numbers, by name."""
     return ", ".join(f"{key} {values[key]:g}" for key in sorted(values))
+
+
+def _levels(path: Path) -> list[tuple[str, str]]:
+    """The levels that were found to fit this very file, if that was measured."""
+    name = f"plausibility-by-level-{path.stem}"
+    advice = DOCS / "results" / f"{name}-advice.json"
+    found = json.loads(advice.read_text(encoding="utf-8")) if advice.is_file() else {}
+    if found.get("sha256") != sha256_of(path):
+        return []
+    chosen, confirmed = (", ".join(map(str, found[key])) for key in ("levels", "confirmed"))
+    text = f"{chosen}; on test subjects: {confirmed or 'none'}; to start from: {found['start']}"
+    return [("Levels that fit", f"{text} ([measured](results/{name}.md))")]
 
 
 def _training(training: Mapping[str, Any]) -> str:

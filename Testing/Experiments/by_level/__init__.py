@@ -1,0 +1,1 @@
+"""Plausibility and diversity of a model's samples, level by level, beside random fields."""
