@@ -27,8 +27,9 @@ help:
 demo: $(VENV)/installed
 	$(BIN)/drdm demo --out demo-output
 
+# The tests of a file stay in one process: they share what its fixtures made.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
