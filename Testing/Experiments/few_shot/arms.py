@@ -20,8 +20,7 @@ class Arm:
         title: For the page.
         moves: Whether affine maps and grey values are varied.
         kinds: Kinds of fields that deform a sample, each as often as the others.
-        tuned_as: The arm whose tuned setting each kind is drawn with.
-        grid: Settings that are tried where the arm itself is tuned.
+        tuned_as: The arm whose tuned setting each kind is drawn with; by default the arm itself.
     """
 
     name: str
@@ -29,7 +28,11 @@ class Arm:
     moves: bool = True
     kinds: tuple[str, ...] = ()
     tuned_as: tuple[str, ...] = ()
-    grid: tuple[Setting, ...] = ()
+
+    @property
+    def generated(self) -> bool:
+        """Whether recovered fields are among those that deform its samples."""
+        return bool({"drdm", "own"} & set(self.kinds))
 
 
 ELASTIC_GRID: tuple[Setting, ...] = (
@@ -47,13 +50,48 @@ DRDM_GRID: tuple[Setting, ...] = (
     {"level": 48, "gain": 1.5, "border": "fixed", "p": 0.5},
 )
 
+ELASTIC_GRID_2D: tuple[Setting, ...] = (
+    {"sigma": 10, "mean_voxels": 1.5, "p": 0.5},
+    {"sigma": 10, "mean_voxels": 2.5, "p": 0.5},
+    {"sigma": 14, "mean_voxels": 4.0, "p": 0.5},
+)
+"""As far as the recovered fields of `DRDM_GRID_2D` reach."""
+
+DRDM_GRID_2D: tuple[Setting, ...] = (
+    {"level": 24, "gain": 1.5, "border": "free", "p": 0.5},
+    {"level": 40, "gain": 1.5, "border": "free", "p": 0.5},
+    {"level": 56, "gain": 1.5, "border": "free", "p": 0.5},
+)
+
+_SHORT: Setting = {
+    "model": "published",
+    "start": "level",
+    "recursions": 1,
+    "precision": "bf16",
+    "border": "free",
+}
+"""A recovery with the published weights in 12 or 24 passes instead of 160."""
+
+PUBLISHED_GRID: tuple[Setting, ...] = (
+    {**_SHORT, "level": 12, "steps": 12, "p": 0.5},
+    {**_SHORT, "level": 24, "steps": 24, "p": 0.5},
+)
+"""Two: a field costs six times what one of our own model costs."""
+
 ARMS = {
     arm.name: arm
     for arm in (
         Arm("affine", "affine + intensity"),
-        Arm("elastic", "+ elastic, tuned", kinds=("elastic",), grid=ELASTIC_GRID),
+        Arm("elastic", "+ elastic, tuned", kinds=("elastic",)),
         Arm("random", "+ matched random field", kinds=("random",), tuned_as=("drdm",)),
-        Arm("drdm", "+ DRDM, tuned", kinds=("drdm",), grid=DRDM_GRID),
+        Arm("drdm", "+ DRDM, tuned", kinds=("drdm",)),
+        Arm("drdm-published", "+ DRDM, published weights, tuned", kinds=("drdm",)),
+        Arm(
+            "random-published",
+            "+ random field matched to the published weights",
+            kinds=("random",),
+            tuned_as=("drdm-published",),
+        ),
         Arm("none", "none", moves=False),
         Arm("registration", "+ registration fields", kinds=("registration",), tuned_as=("drdm",)),
         Arm("mixed", "+ DRDM and elastic", kinds=("drdm", "elastic"), tuned_as=("drdm", "elastic")),
@@ -64,7 +102,6 @@ ARMS = {
 
 DECISIVE = ("affine", "elastic", "random", "drdm")
 OTHERS = ("none", "registration", "mixed")
-TUNED = tuple(name for name, arm in ARMS.items() if arm.grid)
 
 
 def settings_of(arm: Arm, chosen: Mapping[str, Setting]) -> dict[str, Setting]:

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from DRDMCore.fields import compose, identity_coordinates, warp, warp_labels
 from DRDMCore.pipelines.augment_plan import derived_seed
+from Testing.Experiments.few_shot.study import Pose
 from Testing.Experiments.few_shot.subjects import Example
 
+_USUAL = Pose()
 _MOVED = 0.8
 """Share of samples with an affine map."""
-_TURN = math.radians(15)
-_SCALING = 0.15
-_SHIFT = 3.0  # voxels
 _CHANGED = 0.5
 """Share of samples for each change of grey values."""
 
@@ -46,12 +45,26 @@ class Augmenter:
     """
 
     def __init__(
-        self, examples: Sequence[Example], pools: Sequence[Pool], *, moves: bool, seed: int
+        self,
+        examples: Sequence[Example],
+        pools: Sequence[Pool],
+        *,
+        moves: bool,
+        seed: int,
+        pose: Pose = _USUAL,
     ) -> None:
-        """Take the subjects, the fields, and whether affine maps and grey values vary."""
+        """Take the subjects, the fields, and whether and how far affine maps and grey values vary.
+
+        Args:
+            examples: What the network may see.
+            pools: The fields.
+            moves: Whether affine maps and grey values vary.
+            seed: Of everything drawn.
+            pose: How far affine maps go.
+        """
         self._images = [torch.from_numpy(each.image)[None, None] for each in examples]
         self._labels = [torch.from_numpy(each.labels).long()[None, None] for each in examples]
-        self._pools, self._moves, self._seed = pools, moves, seed
+        self._pools, self._moves, self._seed, self._pose = pools, moves, seed, pose
 
     def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
         """Images `(size, 1, *S)` and labels of one step."""
@@ -65,7 +78,7 @@ class Augmenter:
         common = self._generator("common", number)
         ddf = self._field(subject, self._generator("field", number))
         if self._moves and _chance(common) < _MOVED:
-            affine = affine_ddf(tuple(image.shape[2:]), common)
+            affine = affine_ddf(tuple(image.shape[2:]), common, self._pose)
             ddf = affine if ddf is None else compose(ddf, affine)
         if ddf is not None:
             image, labels = warp(image, ddf), warp_labels(labels, ddf)
@@ -96,15 +109,15 @@ class Augmenter:
         return torch.Generator().manual_seed(derived_seed(self._seed, what, number))
 
 
-def affine_ddf(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def affine_ddf(shape: tuple[int, ...], generator: torch.Generator, pose: Pose = _USUAL) -> Tensor:
     """A random rotation, scaling and shift about the middle: `(1, D, *S)` voxels."""
-    dimension = len(shape)
+    dimension, reach = len(shape), math.radians(pose.turn)
     matrix = torch.eye(dimension)
     for first in range(dimension):
         for second in range(first + 1, dimension):
-            matrix = matrix @ _rotation(dimension, first, second, _spread(generator, _TURN))
-    matrix = matrix * (1 + _spread(generator, _SCALING))
-    shift = torch.tensor([_spread(generator, _SHIFT) for _ in shape])
+            matrix = matrix @ _rotation(dimension, first, second, _spread(generator, reach))
+    matrix = matrix * (1 + _spread(generator, pose.scaling))
+    shift = torch.tensor([_spread(generator, pose.shift) for _ in shape])
     axes = (1, dimension, *[1] * dimension)
     middle = (torch.tensor([float(side) for side in shape]) - 1).reshape(axes) / 2
     points = identity_coordinates(shape) - middle

@@ -15,7 +15,10 @@ from Testing.Experiments.few_shot.study import ALL
 
 _SIZE = (960, 520)
 _LEFT, _TOP, _RIGHT, _BOTTOM = 60, 20, 250, 60
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9", "#8c6d31")
+_COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9", "#8c6d31"),
+    *("#7f7f7f", "#9467bd"),
+)
 
 
 def draw_chart(found: Cells, numbers: Sequence[int], path: Path) -> None:

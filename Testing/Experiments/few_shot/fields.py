@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class FieldCache:
         model: Name or file of the generator.
         device: Where it runs.
         tell: Told what is being drawn.
+        others: Files of further generators, by the name that settings know them by.
     """
 
     subjects: Subjects
@@ -49,22 +50,23 @@ class FieldCache:
     model: str
     device: str = "cpu"
     tell: Callable[[str], object] = lambda _: None
+    others: Mapping[str, str] = field(default_factory=dict)
     _models: dict[str, Model] = field(default_factory=dict)
 
     def generator(self, name: str | None = None) -> Model:
         """The generator, or the model of another name or file."""
         name = name or self.model
         if name not in self._models:
-            self._models[name] = load_model(name, device=self.device)
+            self._models[name] = load_model(self.others.get(name, name), device=self.device)
         return self._models[name]
 
     def fields(self, kind: str, setting: Setting, name: str, count: int) -> np.ndarray:
-        """`(count, D, *S)` fields of a subject; read from the disk as they are needed.
+        """`(count, D, *S)` fields of a sample; read from the disk as they are needed.
 
         Args:
             kind: `drdm`, `own`, `random` or `elastic`.
             setting: How they are drawn; `p` does not matter here.
-            name: The subject.
+            name: The sample, as `Subjects.samples` names it.
             count: How many.
         """
         path = self._place(kind, setting) / f"{name}.npy"
@@ -80,13 +82,14 @@ class FieldCache:
         return np.load(path, mmap_mode="r")
 
     def registrations(self, name: str, others: list[str]) -> np.ndarray:
-        """`(len(others), D, *S)` fields that make a subject look like others."""
+        """`(len(others), D, *S)` fields that make a sample look like others."""
         rows = []
         for other in others:
             path = self.folder / "registration" / f"{name}-{other}.npy"
             if not path.is_file():
                 self.tell(f"registering {name} with {other}")
-                ddf = registered(self.subjects.example(name), self.subjects.example(other))
+                target = self.subjects.target(name, other)
+                ddf = registered(self.subjects.example(name), target)
                 with written_whole(path) as temporary, temporary.open("wb") as file:
                     np.save(file, ddf.astype(np.float16))
             rows.append(np.load(path))
@@ -110,7 +113,7 @@ class FieldCache:
         return self.folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
     def _draws(self, kind: str, setting: Setting, name: str, count: int) -> Draws:
-        """Fields of a subject, at least as many as wanted."""
+        """Fields of a sample, at least as many as wanted."""
         if kind in ("drdm", "own"):
             return self._recovered(setting, name)
         if kind == "random":
@@ -124,8 +127,8 @@ class FieldCache:
     def _sampling(self, setting: Setting) -> tuple[Model, SamplingSettings]:
         """The model of a setting, and how it is sampled."""
         model = self.generator(setting.get("model"))
-        asked = SamplingSettings(**{key: setting[key] for key in ("level", "gain", "border")})
-        return model, resolved(asked, model)
+        asked = {key: value for key, value in setting.items() if key not in ("p", "model")}
+        return model, resolved(SamplingSettings(**asked), model)
 
     def _recovered(self, setting: Setting, name: str) -> Draws:
         """Fields as `drdm generate` makes them, from seeds derived from subject and number."""
@@ -136,14 +139,14 @@ class FieldCache:
         while True:
             for sample in draw_samples(model, subject, derived_seed(index, name), 1, sampling):
                 if isinstance(sample, Sample):
-                    yield fitted(ddf_from_field(sample.field), self.subjects.study.shape)
+                    yield self.subjects.placed(ddf_from_field(sample.field), name)
             index += 1
 
     def _random(self, setting: Setting, name: str, count: int) -> Draws:
         """Random fields, each as large as the recovered field of the same number."""
         model, sampling = self._sampling(setting)
         random = matching.Random(model, sampling, self.matched(setting))
-        shape = self.subjects.volumes(name)[0].geometry.shape
+        shape = self.subjects.own_shape(name)
         for index, recovered in enumerate(self.fields("drdm", setting, name, count)):
             made = random.like(recovered, shape, derived_seed(index, name, "random"))
             yield fitted(made, self.subjects.study.shape)
@@ -152,8 +155,9 @@ class FieldCache:
         """The model, its sampling, and recovered fields of validation subjects."""
         model, sampling = self._sampling(setting)
         pairs = []
-        for name in self.subjects.parts["validation"][: matching.SUBJECTS]:
-            shape = self.subjects.volumes(name)[0].geometry.shape
+        for subject in self.subjects.parts["validation"][: matching.SUBJECTS]:
+            name = self.subjects.shown(subject)
+            shape = self.subjects.own_shape(name)
             for ddf in self.fields("drdm", setting, name, matching.FIELDS):
                 pairs.append((np.asarray(ddf, dtype=np.float32), shape))
         return model, sampling, pairs
@@ -164,7 +168,8 @@ def elastic(shape: tuple[int, ...], setting: Setting, name: str) -> Draws:
 
     Its magnitude varies by half to both sides of that which gives the wanted mean displacement:
     uniform noise of deviation `1 / sqrt(3)`, smoothed by a Gaussian, keeps
-    `(4 pi sigma^2) ** (-D / 4)` of it.
+    `(4 pi sigma^2) ** (-D / 4)` of it. In 2D it is drawn and smoothed in the same way, for the
+    fields of both dimensions to be of one kind.
     """
     transforms: Any = importlib.import_module("monai.transforms")
     layers: Any = importlib.import_module("monai.networks.layers")
@@ -180,6 +185,7 @@ def elastic(shape: tuple[int, ...], setting: Setting, name: str) -> Draws:
         drawn.set_random_state(derived_seed(index, name, "elastic") % 2**32)
         drawn.randomize(shape)
         smooth = layers.GaussianFilter(dimension, drawn.sigma, 3.0)
-        offset = smooth(torch.as_tensor(drawn.rand_offset)[None])[0] * drawn.magnitude
+        noise = torch.as_tensor(drawn.rand_offset[:dimension])
+        offset = smooth(noise[None])[0] * drawn.magnitude
         yield offset.numpy()
         index += 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from Testing.Experiments.few_shot.arms import ARMS, TUNED
+from Testing.Experiments.few_shot.arms import ARMS
 from Testing.Experiments.few_shot.plan import TEST
 from Testing.Experiments.few_shot.records import Row, Scores
 from Testing.Experiments.few_shot.study import ALL
@@ -21,8 +21,6 @@ _STUDENT = (
 )
 """97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom."""
 
-_GENERATED = {"drdm", "mixed", "drdm-own"}
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -31,17 +29,28 @@ class Cell:
     Attributes:
         subsets: Their numbers, sorted.
         scores: `(runs, subjects, labels, 3)`: Dice, surface distance, HD95; NaN where there is
-            none.
+            none. What is judged is a volume or a stack, here called a subject.
+        patients: Whose each subject is; by default each its own.
     """
 
     subsets: tuple[int, ...]
     scores: np.ndarray
+    patients: tuple[str, ...] = ()
 
     @property
     def dice(self) -> np.ndarray:
         """`(runs, subjects)` mean over the labels."""
         mean: np.ndarray = self.scores[..., DICE].mean(axis=2)
         return mean
+
+    @property
+    def by_patient(self) -> np.ndarray:
+        """`(runs, patients)` mean Dice; patients are what is drawn anew."""
+        if not self.patients:
+            return self.dice
+        names = np.array(self.patients)
+        means = [self.dice[:, names == name].mean(axis=1) for name in dict.fromkeys(self.patients)]
+        return np.stack(means, axis=1)
 
     @property
     def by_subset(self) -> np.ndarray:
@@ -71,24 +80,32 @@ Cells = Mapping[tuple[int, str], Cell]
 """By number of labelled subjects and arm."""
 
 
-def cells(rows: Sequence[Row], scores: Mapping[str, Scores], keys: Sequence[str]) -> Cells:
+def cells(
+    rows: Sequence[Row],
+    scores: Mapping[str, Scores],
+    keys: Sequence[str],
+    patient_of: Callable[[str], str] = str,
+) -> Cells:
     """The finished runs of a plan, put together.
 
     Args:
         rows: Finished runs.
         scores: Scores by run.
         keys: The runs of the plan; other rows come from other settings.
+        patient_of: Whose a subject is.
     """
+    owners: tuple[str, ...] = ()
     grouped: dict[tuple[int, str], dict[int, np.ndarray]] = {}
     wanted = set(keys)
     for row in rows:
         if row["stage"] == TEST and row["key"] in wanted and row["key"] in scores:
             subjects = scores[row["key"]]
             table = [list(subjects[name].values()) for name in sorted(subjects)]
+            owners = tuple(patient_of(name) for name in sorted(subjects))
             place = grouped.setdefault((int(row["n"]), row["arm"]), {})
             place[int(row["subset"])] = np.array(table, dtype=float)
     return {
-        place: Cell(tuple(sorted(found)), np.stack([found[k] for k in sorted(found)]))
+        place: Cell(tuple(sorted(found)), np.stack([found[k] for k in sorted(found)]), owners)
         for place, found in grouped.items()
     }
 
@@ -98,7 +115,7 @@ def paired(first: Cell, second: Cell) -> Difference | None:
     common = sorted(set(first.subsets) & set(second.subsets))
     if not common:
         return None
-    ours, theirs = (each.dice[[each.subsets.index(k) for k in common]] for each in (first, second))
+    ours, theirs = (_of(each, common) for each in (first, second))
     difference = ours - theirs
     by_subset = difference.mean(axis=1)
     mean = float(difference.mean())
@@ -107,7 +124,7 @@ def paired(first: Cell, second: Cell) -> Difference | None:
 
 def best_other(found: Cells, n: int) -> str | None:
     """The arm without DRDM whose mean Dice is highest; it must be as complete as any other."""
-    others = {arm: cell for (k, arm), cell in found.items() if k == n and arm not in _GENERATED}
+    others = {arm: cell for (k, arm), cell in found.items() if k == n and not ARMS[arm].generated}
     if not others:
         return None
     most = max(len(cell.subsets) for cell in others.values())
@@ -126,17 +143,15 @@ def gap_closed(found: Cells, n: int, arm: str = "drdm") -> tuple[float, tuple[fl
     every = {a: cell for (k, a), cell in found.items() if k == ALL}
     if n == ALL or other is None or not every or (n, arm) not in found:
         return None
-    top = max(every.values(), key=lambda cell: float(cell.by_subset.mean())).dice.mean(axis=0)
+    top = max(every.values(), key=lambda cell: float(cell.by_subset.mean()))
+    best = top.by_patient.mean(axis=0)
     common = sorted(set(found[n, arm].subsets) & set(found[n, other].subsets))
     if not common:
         return None
-    ours, theirs = (
-        cell.dice[[cell.subsets.index(k) for k in common]]
-        for cell in (found[n, arm], found[n, other])
-    )
-    gained, gap = _resampled(np.stack([ours - theirs, top[None] - theirs]))
+    ours, theirs = (_of(found[n, each], common) for each in (arm, other))
+    gained, gap = _resampled(np.stack([ours - theirs, best[None] - theirs]))
     parts = gained / np.where(np.abs(gap) < 1e-6, np.nan, gap)
-    whole = float((ours - theirs).mean() / (top[None] - theirs).mean())
+    whole = float((ours - theirs).mean() / (best[None] - theirs).mean())
     return whole, _interval(parts[np.isfinite(parts)])
 
 
@@ -147,8 +162,12 @@ def tuning_means(rows: Sequence[Row], keys: Sequence[str]) -> dict[tuple[str, st
         if row["key"] in keys:
             found.setdefault((row["arm"], row["settings"]), []).append(float(row["dice"]))
     order = {name: number for number, name in enumerate(ARMS)}
-    assert all(arm in TUNED for arm, _ in found)
     return dict(sorted(found.items(), key=lambda item: order[item[0][0]]))
+
+
+def _of(cell: Cell, subsets: Sequence[int]) -> np.ndarray:
+    """`(runs, patients)` Dice on some of the subsets of a cell."""
+    return cell.by_patient[[cell.subsets.index(k) for k in subsets]]
 
 
 def _student(values: np.ndarray) -> tuple[float, float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from DRDMCore.atomic import write_text_whole
 from Testing.Benchmarks.machine import table
 from Testing.Experiments.few_shot import matching
-from Testing.Experiments.few_shot.arms import ARMS, TUNED
+from Testing.Experiments.few_shot.arms import ARMS
 from Testing.Experiments.few_shot.chart import draw_chart
 from Testing.Experiments.few_shot.measures import known_mean
 from Testing.Experiments.few_shot.numbers import (
@@ -28,6 +29,7 @@ from Testing.Experiments.few_shot.numbers import (
 )
 from Testing.Experiments.few_shot.plan import Run, best_settings, test_runs, tuning_runs
 from Testing.Experiments.few_shot.records import Records, Row
+from Testing.Experiments.few_shot.slices import patient_of
 from Testing.Experiments.few_shot.study import ALL, Study
 
 _NUMBERS = (1, 2, 5, 20, ALL)
@@ -46,9 +48,10 @@ def write_page(study: Study, records: Records, extra: Sequence[str] = ()) -> Non
     rows = records.rows()
     tuning = list(tuning_runs(study))
     chosen = best_settings(rows, study)
-    complete = all(name in chosen for name in TUNED)
+    complete = all(name in chosen for name in study.tuned)
     runs = test_runs(study, chosen, extra) if complete else []
-    found = cells(rows, records.scores(), [run.key for run in runs])
+    keys = [run.key for run in runs]
+    found = cells(rows, records.scores(), keys, functools.partial(patient_of, study))
     picture = records.table.with_suffix(".png")
     lines = [
         f"# Few-shot segmentation: {study.title}",
@@ -82,9 +85,9 @@ def _facts(study: Study, rows: Sequence[Row], tuning: list[Run], runs: list[Run]
         f"- network: MONAI BasicUNet, features {settings.features}, {settings.precision}; "
         f"Dice + cross-entropy, AdamW {settings.learning_rate:g} with cosine, batch "
         f"{settings.batch}; iterations by labelled subjects: {_by_number(settings.iterations)}",
-        f"- generator: {study.generator}. It has seen the unlabelled images of the training part, "
-        "and never a test subject; its checkpoint was chosen on the validation part. Only the arm "
-        "drdm-own has a generator that saw the labelled subjects alone",
+        f"- generator: {study.generator}. {study.seen}",
+        *(f"- {name} weights: {named}" for name, named in study.others.items()),
+        *(f"- {remark}" for remark in study.remarks),
         "- split: that of the generator's training; tuned on subsets of its own and scored on the "
         "validation part; reported on the test part, with the last weights of each training",
         f"- versions: {', '.join(sorted({row['versions'] for row in used})) or 'none'}",
@@ -131,12 +134,60 @@ def _results(study: Study, found: Cells, picture: str) -> list[str]:
         "subjects, which favours it. *Gap closed*: (DRDM - best other) / (all subjects - best "
         "other), all subjects in their best arm.",
         "",
+        *_against_others(found, "drdm"),
+        *_published(found),
+        *_paper(study, found),
+    ]
+
+
+def _against_others(found: Cells, arm: str) -> list[str]:
+    """Differences between an arm and all others, and the gap that it closes."""
+    return [
         *table(
             ["n", "DRDM minus", "difference", "subsets", "both", "better on"],
-            [line for n in _NUMBERS for line in _differences(found, n)],
+            [line for n in _NUMBERS for line in _differences(found, n, arm)],
         ),
         "",
-        *table(["n", "best other arm", "gap closed", "95 %"], _gaps(found)),
+        *table(["n", "best other arm", "gap closed", "95 %"], _gaps(found, arm)),
+        "",
+    ]
+
+
+def _published(found: Cells) -> list[str]:
+    """The same for the published weights, where they have been tried."""
+    if not any(arm == "drdm-published" for _, arm in found):
+        return []
+    return ["### With the published weights", "", *_against_others(found, "drdm-published")]
+
+
+def _paper(study: Study, found: Cells) -> list[str]:
+    """Our figures beside those of the paper."""
+    if not study.paper:
+        return []
+    theirs = list(next(iter(study.paper.values())))
+    arms = [arm for arm in ARMS if any(a == arm for _, a in found)]
+    ours = {study.everyone if n == ALL else n: n for n, _ in found}
+    lines = []
+    for count in sorted({*ours, *study.paper}):
+        cells_of = [found.get((ours.get(count, -1), arm)) for arm in arms]
+        known = study.paper.get(count, {})
+        lines.append(
+            [
+                str(count),
+                *(f"{known[name]:.1f}" if name in known else "" for name in theirs),
+                *("" if each is None else f"{each.by_subset.mean():.1f}" for each in cells_of),
+            ]
+        )
+    head = [*(f"paper: {name}" for name in theirs), *(ARMS[arm].title for arm in arms)]
+    return [
+        "## Beside the paper's figures",
+        "",
+        "Mean Dice of all labels in percent. The paper (Zheng et al., Medical Image Analysis 2026, "
+        "ACDC with a plain U-Net) has 100 patients to train on where we have "
+        f"{study.everyone}, other test patients, its own network, training and grid; only "
+        "differences within either side say something.",
+        "",
+        *table(["labelled patients", *head], lines),
         "",
     ]
 
@@ -168,15 +219,15 @@ def _line(found: Cells, n: int, arm: str) -> list[str]:
     ]
 
 
-def _differences(found: Cells, n: int) -> list[list[str]]:
+def _differences(found: Cells, n: int, arm_of_ours: str) -> list[list[str]]:
     """DRDM minus every other arm."""
-    ours = found.get((n, "drdm"))
+    ours = found.get((n, arm_of_ours))
     if ours is None:
         return []
     lines = []
     for arm in ARMS:
         other: Cell | None = found.get((n, arm))
-        difference = None if arm == "drdm" or other is None else paired(ours, other)
+        difference = None if arm == arm_of_ours or other is None else paired(ours, other)
         if difference is None:
             continue
         better = int((difference.by_subset > 0).sum())
@@ -190,11 +241,11 @@ def _differences(found: Cells, n: int) -> list[list[str]]:
     return lines
 
 
-def _gaps(found: Cells) -> list[list[str]]:
+def _gaps(found: Cells, arm: str) -> list[list[str]]:
     """Share of the gap to all subjects that DRDM closes."""
     lines = []
     for n in _NUMBERS[:-1]:
-        other, closed = best_other(found, n), gap_closed(found, n)
+        other, closed = best_other(found, n), gap_closed(found, n, arm)
         if other is not None:
             told = (_NONE, "") if closed is None else (f"{closed[0]:.2f}", _range(closed[1]))
             lines.append([_number(n), ARMS[other].title, *told])

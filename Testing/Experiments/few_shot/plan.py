@@ -11,9 +11,6 @@ import torch
 
 from Testing.Experiments.few_shot.arms import (
     ARMS,
-    DECISIVE,
-    OTHERS,
-    TUNED,
     Setting,
     as_text,
     settings_of,
@@ -22,7 +19,7 @@ from Testing.Experiments.few_shot.study import ALL, Study
 
 TUNING, TEST = "tuning", "test"
 
-_GENERATED = {"drdm", "random"}
+GENERATED = {"drdm", "random"}
 """Kinds of fields that the generator or its statistics enter."""
 
 
@@ -86,17 +83,16 @@ def run_of(
         training.batch,
         training.fields[n] if settings else 0,
         f"BasicUNet {training.features} {training.precision}",
-        study.generator if set(settings) & _GENERATED else "",
+        _generator(study, settings),
     )
 
 
 def tuning_runs(study: Study) -> Iterator[Run]:
     """Every setting of the tuned arms on the subsets of tuning."""
     for subset in range(study.tuning_subsets):
-        for name in TUNED:
-            arm = ARMS[name]
-            for setting in arm.grid:
-                settings = settings_of(arm, {name: setting})
+        for name in study.tuned:
+            for setting in study.grids[name]:
+                settings = settings_of(ARMS[name], {name: setting})
                 yield run_of(study, TUNING, study.tuning_size, subset, name, settings)
 
 
@@ -108,20 +104,25 @@ def test_runs(study: Study, chosen: Mapping[str, Setting], arms: Sequence[str] =
         chosen: Tuned setting by arm.
         arms: Further arms after the others, such as `drdm-own`.
     """
-    order: list[tuple[int, tuple[str, ...]]] = [
-        *((n, DECISIVE) for n in (5, 2, ALL, 20, 1)),
-        *((n, (*OTHERS, *arms)) for n in (5, 2, 1, 20)),
-        (ALL, (*(name for name in OTHERS if name != "registration"), *arms)),
+    order = [
+        *((n, study.decisive) for n in study.order),
+        *((n, (*study.later, *arms)) for n in study.later_order),
     ]
     runs = []
     for n, names in order:
-        for subset in range(study.all_runs if n == ALL else study.subsets):
+        for subset in study.subsets_of(n):
             for name in names:
-                if name == "registration" and n == 1:
-                    continue  # there is no other labelled subject to register with
+                if name == "registration" and n in (1, ALL):
+                    continue  # there is no other subject to register with, or far too many
                 settings = settings_of(ARMS[name], chosen)
                 runs.append(run_of(study, TEST, n, subset, name, settings))
     return runs
+
+
+def _generator(study: Study, settings: Mapping[str, Setting]) -> str:
+    """Name and hash of the generator that fields are drawn by or matched to, if any."""
+    drawn = [settings[kind] for kind in settings if kind in GENERATED]
+    return study.generator_of(drawn[0].get("model", "")) if drawn else ""
 
 
 def best_settings(rows: Sequence[Mapping[str, str]], study: Study) -> dict[str, Setting]:
@@ -135,8 +136,8 @@ def best_settings(rows: Sequence[Mapping[str, str]], study: Study) -> dict[str, 
         Setting by arm; an arm is left out as long as one of its tuning runs is missing.
     """
     done = {row["key"]: float(row["dice"]) for row in rows}
-    scores: dict[str, dict[str, list[float]]] = {name: {} for name in TUNED}
-    complete = set(TUNED)
+    scores: dict[str, dict[str, list[float]]] = {name: {} for name in study.tuned}
+    complete = set(study.tuned)
     for run in tuning_runs(study):
         if run.key not in done:
             complete.discard(run.arm)

@@ -64,6 +64,11 @@ class Records:
         """What the fields of the arms are like."""
         return self.results / f"few-shot-{self.name}-fields.json"
 
+    @property
+    def generators(self) -> Path:
+        """Names and hashes of generators that are not bundled."""
+        return self.results / f"few-shot-{self.name}-generators.json"
+
     def rows(self) -> list[Row]:
         """All finished runs."""
         found = {row["key"]: row for row in self._table_rows()}

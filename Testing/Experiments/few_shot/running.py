@@ -25,17 +25,17 @@ from Testing.Experiments.few_shot.augmenting import Augmenter, Pool
 from Testing.Experiments.few_shot.fields import FieldCache
 from Testing.Experiments.few_shot.measures import known_mean, scores
 from Testing.Experiments.few_shot.network import segmented, trained
-from Testing.Experiments.few_shot.plan import TUNING, Run, labelled
+from Testing.Experiments.few_shot.plan import GENERATED, TUNING, Run, labelled
 from Testing.Experiments.few_shot.records import Records
 from Testing.Experiments.few_shot.study import Study
 from Testing.Experiments.few_shot.subjects import Subjects
 
 _FAILED = 50.0
 """A subject whose mean Dice is below this counts as failed."""
-_PARTNERS = 10
-"""A subject is registered with at most so many others."""
 _SHOWN = 8, 8
 """Subjects, and fields of each, from which the table of fields is made."""
+_TUNED_AS = {"drdm": "drdm", "random": "drdm", "elastic": "elastic"}
+"""Kinds of fields in that table, and the arm with whose setting they are drawn."""
 
 
 @dataclass(frozen=True)
@@ -93,29 +93,26 @@ def make_run(bench: Bench, run: Run) -> None:
     begun = time.perf_counter()
     names = labelled(run, bench.study, bench.subjects.parts["training"])
     seed = derived_seed(0, run.study, run.stage, run.subset)
+    samples = [sample for name in names for sample in bench.subjects.samples(name)]
     augmenter = Augmenter(
-        [bench.subjects.example(name) for name in names],
-        pools(bench, run, names),
+        [bench.subjects.example(sample) for sample in samples],
+        pools(bench, run, names, samples),
         moves=ARMS[run.arm].moves,
         seed=seed,
+        pose=bench.study.training.pose,
     )
     started, cpu = time.perf_counter(), time.process_time()
     network, loss = trained(
         bench.study, augmenter, run.iterations, seed=seed % 2**32, device=bench.device
     )
     judged = bench.subjects.parts["validation" if run.stage == TUNING else "test"]
-    found = {}
-    for name in judged:
-        example = bench.subjects.example(name)
-        labels = segmented(network, example, bench.device)
-        each = scores(labels, example.labels, bench.study.values, example.spacing)
-        found[name] = {str(value): _rounded(each[value]) for value in each}
+    found = _scores_of(bench, network, judged)
     row = {
         **asdict(run),
         "key": run.key,
         "seed": seed,
         "labelled": " ".join(names),
-        "evaluated": len(judged),
+        "evaluated": len(found),
         **summed_up(found),
         "loss": f"{loss:.5f}",
         "seconds": f"{time.perf_counter() - started:.1f}",
@@ -127,17 +124,40 @@ def make_run(bench: Bench, run: Run) -> None:
     bench.tell(f"  Dice {row['dice']}, {row['seconds']} s")
 
 
-def pools(bench: Bench, run: Run, names: Sequence[str]) -> list[Pool]:
-    """The fields that a run's samples are deformed by."""
+def _scores_of(
+    bench: Bench, network: torch.nn.Module, names: Sequence[str]
+) -> dict[str, dict[str, list[float | None]]]:
+    """Scores by stack and label of what a network finds in subjects."""
+    subjects, found = bench.subjects, {}
+    stacks = {key: value for name in names for key, value in subjects.stacks(name).items()}
+    for stack, samples in stacks.items():
+        examples = [subjects.example(sample) for sample in samples]
+        labels = subjects.joined([segmented(network, each, bench.device) for each in examples])
+        real = subjects.joined([each.labels for each in examples])
+        each = scores(labels, real, bench.study.values, subjects.spacing(samples))
+        found[stack] = {str(value): _rounded(each[value]) for value in each}
+    return found
+
+
+def pools(bench: Bench, run: Run, names: Sequence[str], samples: Sequence[str]) -> list[Pool]:
+    """The fields that a run's samples are deformed by.
+
+    Args:
+        bench: What it needs.
+        run: The run.
+        names: Its labelled subjects.
+        samples: Samples of them.
+    """
     made = []
     for kind, setting in run.by_kind.items():
         if kind == "own":
             setting = {**setting, "model": str(_own_model(bench, run))}
         if kind == "registration":
-            fields = [bench.cache.registrations(n, _partners(n, names)) for n in names]
+            partners = [(each, bench.subjects.partners(each, names)) for each in samples]
+            fields = [bench.cache.registrations(*pair) for pair in partners]
             made.append(Pool(fields, setting["p"], least=0.2))
             continue
-        fields = [bench.cache.fields(kind, setting, name, run.fields) for name in names]
+        fields = [bench.cache.fields(kind, setting, each, run.fields) for each in samples]
         made.append(Pool(fields, setting["p"]))
     return made
 
@@ -155,19 +175,20 @@ def describe_fields(
         names: Labelled subjects of the plan; the first few are looked at.
         each: Pre-drawn fields per subject.
     """
-    kinds = {"drdm": chosen["drdm"], "random": chosen["drdm"], "elastic": chosen["elastic"]}
+    kinds = {kind: (kind, chosen[tuned]) for kind, tuned in _TUNED_AS.items()}
+    kinds |= {arm: ("drdm", chosen[arm]) for arm in chosen if arm not in _TUNED_AS}
     place = bench.records.fields
     told = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
-    if all(told.get(kind, {}).get("setting") == dict(kinds[kind]) for kind in kinds):
+    if all(told.get(name, {}).get("setting") == dict(kinds[name][1]) for name in kinds):
         return
     found: dict[str, Any] = {}
-    for kind, setting in kinds.items():
+    for title, (kind, setting) in kinds.items():
         drawn = []
-        for name in names[: _SHOWN[0]]:
-            shape = bench.subjects.volumes(name)[0].geometry.shape
+        for name in (bench.subjects.shown(subject) for subject in names[: _SHOWN[0]]):
+            shape = bench.subjects.own_shape(name)
             rows = bench.cache.fields(kind, setting, name, each)[: _SHOWN[1]]
             drawn += [matching.inside(ddf, shape) for ddf in rows]
-        found[kind] = {"setting": dict(setting), **matching.statistics(drawn)}
+        found[title] = {"setting": dict(setting), **matching.statistics(drawn)}
     found["random"]["control_spacing"] = bench.cache.matched(chosen["drdm"])
     found["drdm"]["control_spacing"] = bench.cache.generator().field.control_spacing
     write_text_whole(place, json.dumps(found, indent=1) + "\n")
@@ -197,14 +218,23 @@ def _circumstances(bench: Bench, run: Run) -> dict[str, Any]:
     """With what a run was made."""
     packages = ("torch", "monai", "numpy", "SimpleITK")
     versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
-    own = "own" in run.by_kind
     return {
-        "own_model_sha256": sha256_of(_own_model(bench, run)) if own else "",
+        "own_model_sha256": _sha256_of_unbundled(bench, run),
         "device": bench.device,
         "threads": torch.get_num_threads(),
         "commit": commit(),
         "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
     }
+
+
+def _sha256_of_unbundled(bench: Bench, run: Run) -> str:
+    """Of the generator that a run has to do with, if it is not one of the repository."""
+    for kind, setting in run.by_kind.items():
+        if kind == "own":
+            return sha256_of(_own_model(bench, run))
+        if kind in GENERATED and bench.study.trained is not None:
+            return bench.cache.generator(setting.get("model")).sha256
+    return ""
 
 
 def _own_model(bench: Bench, run: Run) -> Path:
@@ -217,13 +247,6 @@ def _own_model(bench: Bench, run: Run) -> Path:
             f"{bench.own_models}: train it as Testing/Experiments/README.md says."
         )
     return path
-
-
-def _partners(name: str, names: Sequence[str]) -> list[str]:
-    """The labelled subjects after this one, in a circle."""
-    place = names.index(name)
-    circle = [*names[place + 1 :], *names[:place]]
-    return circle[:_PARTNERS]
 
 
 def _rounded(score: tuple[float, float | None, float | None]) -> list[float | None]:

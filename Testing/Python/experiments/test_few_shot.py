@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from dataclasses import replace
@@ -72,8 +73,30 @@ def test_decisive_runs_come_first_on_the_same_subsets():
     assert not tested & set(tuning)
 
 
+def test_runs_keep_their_names():
+    """Hours of finished runs are found again by these."""
+    study = replace(HIPPOCAMPUS, generator="hippocampus-mr-3d 0123456789ab")
+    chosen = {
+        "elastic": {"sigma": 8, "mean_voxels": 1.0, "p": 0.5},
+        "drdm": {"level": 48, "gain": 1.5, "border": "free", "p": 0.5},
+    }
+    runs = [run.key for run in plan.test_runs(study, chosen, ("drdm-own",))]
+    assert runs[:4] == [
+        "hippocampus-test-n5-s0-affine-7408141596",
+        "hippocampus-test-n5-s0-elastic-94d36cc287",
+        "hippocampus-test-n5-s0-random-7db462ccf4",
+        "hippocampus-test-n5-s0-drdm-817638d769",
+    ]
+    assert len(runs) == 255
+    whole = hashlib.sha256(" ".join(runs).encode()).hexdigest()
+    assert whole[:16] == "f5306b640692c214"
+    tuning = arms.settings_of(arms.ARMS["elastic"], chosen)
+    first = plan.run_of(study, plan.TUNING, 5, 0, "elastic", tuning)
+    assert first.key == "hippocampus-tuning-n5-s0-elastic-264abbd017"
+
+
 def test_tuned_arms_have_the_same_budget_and_the_best_mean_is_chosen():
-    assert len({len(arms.ARMS[name].grid) for name in arms.TUNED}) == 1
+    assert len({len(grid) for grid in HIPPOCAMPUS.grids.values()}) == 1
     runs = list(plan.tuning_runs(HIPPOCAMPUS))
     wanted = arms.as_text({"drdm": arms.DRDM_GRID[3]})
     rows = [{"key": r.key, "dice": "81" if r.settings == wanted else "80"} for r in runs]
@@ -172,7 +195,8 @@ def small_bench(folder: Path, data: Path) -> running.Bench:
         fields=dict.fromkeys((1, 2, 5, 20, ALL), 2),
     )
     study = replace(HIPPOCAMPUS, subsets=1, tuning_subjects=2, tuning_subsets=1, training=training)
-    study = replace(study, tuning_size=2)
+    shorter = {name: (setting,) for name, setting in CHOSEN.items()}
+    study = replace(study, tuning_size=2, grids=shorter)
     names = [case.name for case in list_cases(data / study.images)][:9]
     parts = {"training": names[:6], "validation": names[6:7], "test": names[7:]}
     subjects = Subjects(study, data, parts)
@@ -236,10 +260,8 @@ def test_killed_program_goes_on_where_it_stopped(tmp_path, shared_data, monkeypa
 @needs_monai
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_matching")
-def test_page_of_a_whole_small_plan(tmp_path, shared_data, monkeypatch):
+def test_page_of_a_whole_small_plan(tmp_path, shared_data):
     bench = small_bench(tmp_path, shared_data)
-    shorter = {name: replace(arms.ARMS[name], grid=(CHOSEN[name],)) for name in arms.TUNED}
-    monkeypatch.setattr(plan, "ARMS", {**arms.ARMS, **shorter})
     assert running.make_runs(bench, list(plan.tuning_runs(bench.study))) == 0
     chosen = plan.best_settings(bench.records.rows(), bench.study)
     assert chosen == CHOSEN
