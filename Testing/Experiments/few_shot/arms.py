@@ -32,7 +32,7 @@ class Arm:
     @property
     def generated(self) -> bool:
         """Whether recovered fields are among those that deform its samples."""
-        return bool({"drdm", "own"} & set(self.kinds))
+        return bool({"drdm", "own", "between"} & set(self.kinds))
 
 
 ELASTIC_GRID: tuple[Setting, ...] = (
@@ -95,6 +95,7 @@ ARMS = {
         Arm("none", "none", moves=False),
         Arm("registration", "+ registration fields", kinds=("registration",), tuned_as=("drdm",)),
         Arm("mixed", "+ DRDM and elastic", kinds=("drdm", "elastic"), tuned_as=("drdm", "elastic")),
+        Arm("drdm-between", "+ DRDM, between samples", kinds=("between",), tuned_as=("drdm",)),
         Arm("drdm-own", "+ DRDM trained on these alone", kinds=("own",), tuned_as=("drdm",)),
     )
 }

@@ -19,6 +19,7 @@ import torch
 
 from DRDMCore.atomic import written_whole
 from DRDMCore.errors import InputError
+from DRDMCore.fields import compose, invert
 from DRDMCore.imaging import ddf_from_field
 from DRDMCore.models import Model, load_model
 from DRDMCore.pipelines.augment_plan import derived_seed
@@ -64,7 +65,7 @@ class FieldCache:
         """`(count, D, *S)` fields of a sample; read from the disk as they are needed.
 
         Args:
-            kind: `drdm`, `own`, `random` or `elastic`.
+            kind: `drdm`, `own`, `random`, `between` or `elastic`.
             setting: How they are drawn; `p` does not matter here.
             name: The sample, as `Subjects.samples` names it.
             count: How many.
@@ -118,10 +119,13 @@ class FieldCache:
             return self._recovered(setting, name)
         if kind == "random":
             return self._random(setting, name, count)
+        if kind == "between":
+            return self._between(setting, name, count)
         if kind == "elastic":
             return elastic(self.subjects.study.shape, setting, name)
         raise InputError(
-            f"`kind` must be drdm, own, random or elastic, got {kind!r}: choose one of them."
+            f"`kind` must be drdm, own, random, between or elastic, got {kind!r}: choose one of "
+            "them."
         )
 
     def _sampling(self, setting: Setting) -> tuple[Model, SamplingSettings]:
@@ -150,6 +154,18 @@ class FieldCache:
         for index, recovered in enumerate(self.fields("drdm", setting, name, count)):
             made = random.like(recovered, shape, derived_seed(index, name, "random"))
             yield fitted(made, self.subjects.study.shape)
+
+    def _between(self, setting: Setting, name: str, count: int) -> Draws:
+        """Fields that take one recovered sample to the next, or back, on the original.
+
+        Recovered samples of a subject have much of their displacement in common: the way from the
+        subject to the middle of the population. These have the rest alone.
+        """
+        recovered = self.fields("drdm", setting, name, count + count % 2)
+        for index in range(count):
+            pair = (recovered[place] for place in (index, index ^ 1))
+            ours, other = (torch.from_numpy(ddf.astype(np.float32))[None] for ddf in pair)
+            yield compose(invert(other).ddf, ours)[0].numpy()
 
     def _recovered_for_matching(self, setting: Setting) -> tuple[Any, ...]:
         """The model, its sampling, and recovered fields of validation subjects."""

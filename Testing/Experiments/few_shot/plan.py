@@ -19,7 +19,7 @@ from Testing.Experiments.few_shot.study import ALL, Study
 
 TUNING, TEST = "tuning", "test"
 
-GENERATED = {"drdm", "random"}
+GENERATED = {"drdm", "random", "between"}
 """Kinds of fields that the generator or its statistics enter."""
 
 

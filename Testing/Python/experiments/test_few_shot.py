@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from DRDMCore.fields import warp, warp_labels
+from DRDMCore.fields import compose, warp, warp_labels
 from DRDMCore.imaging import list_cases
 from Testing.Experiments.few_shot import arms, matching, measures, numbers, plan, running
 from Testing.Experiments.few_shot.augmenting import Augmenter, Pool
@@ -255,6 +255,11 @@ def test_killed_program_goes_on_where_it_stopped(tmp_path, shared_data, monkeypa
     )
     assert random["mean_voxels"] == pytest.approx(recovered["mean_voxels"], rel=0.01)
     assert random["determinant_sd"] == pytest.approx(recovered["determinant_sd"], rel=0.3)
+    first, second = bench.cache.fields("drdm", setting, name, 2).astype(np.float32)
+    there, back = bench.cache.fields("between", setting, name, 2).astype(np.float32)
+    for ddf, start, end in ((there, second, first), (back, first, second)):
+        reached = compose(*(torch.from_numpy(each)[None] for each in (start, ddf)))[0].numpy()
+        assert np.abs(reached - end).mean() < 0.02 < 0.1 < np.abs(start - end).mean()
 
 
 @needs_monai
