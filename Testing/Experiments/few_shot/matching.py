@@ -119,6 +119,22 @@ def statistics(ddfs: Sequence[np.ndarray]) -> dict[str, Any]:
     }
 
 
+def common(ddfs: Sequence[np.ndarray]) -> float:
+    """What fields of one subject have in common: 0 if they are independent, 1 if they are equal.
+
+    Args:
+        ddfs: `(D, *S)` each, at least two.
+
+    Returns:
+        The mean product of two of them, relative to that of a field with itself.
+    """
+    fields = np.stack(ddfs).astype(np.float32).reshape(len(ddfs), -1)
+    products = fields @ fields.T
+    itself = float(np.trace(products)) / len(fields)
+    pairs = len(fields) * (len(fields) - 1)
+    return (float(products.sum()) - float(np.trace(products))) / pairs / itself
+
+
 def inside(ddf: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """The part of a field that lies on the image, without what pads the networks' grid.
 

@@ -274,10 +274,11 @@ def _fields(records: Records) -> list[str]:
         return []
     found = json.loads(records.fields.read_text(encoding="utf-8"))
     quantiles = [f"{q} %" for q in matching.QUANTILES]
-    head = ["field", "mean voxels", "sd", "rms gradient", "sd of det J", *quantiles, "folded %"]
+    head = ["field", "mean voxels", "sd", "in common", "rms gradient", "sd of det J"]
     lines = [
         [
             *(kind, f"{each['mean_voxels']:.2f}", f"{each['sd_of_mean']:.2f}"),
+            f"{each['common']:.2f}",
             *(f"{each['gradient']:.3f}", f"{each['determinant_sd']:.3f}"),
             *(f"{value:.2f}" for value in each["quantiles"]),
             f"{each['folded_percent']:.4f}",
@@ -289,11 +290,13 @@ def _fields(records: Records) -> list[str]:
         "## The fields",
         "",
         f"{found['drdm']['fields']} fields of the tuned settings; the quantiles are those of "
-        "det J. Each random field has the mean displacement of a recovered one of the same "
-        "subject; how rough it is is set by the distance of its control points, "
-        f"{spacing[0]:.2f} voxels instead of {spacing[1]:g}, on validation subjects.",
+        "det J. *In common*: the mean product of two fields of a subject, relative to that of a "
+        "field with itself (0: independent, 1: equal). Each random field has the mean displacement "
+        "of a recovered one of the same subject; how rough it is is set by the distance of "
+        f"its control points, {spacing[0]:.2f} voxels instead of {spacing[1]:g}, on validation "
+        "subjects.",
         "",
-        *table(head, lines),
+        *table([*head, *quantiles, "folded %"], lines),
         "",
     ]
 

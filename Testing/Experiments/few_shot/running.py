@@ -179,16 +179,21 @@ def describe_fields(
     kinds |= {arm: ("drdm", chosen[arm]) for arm in chosen if arm not in _TUNED_AS}
     place = bench.records.fields
     told = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
-    if all(told.get(name, {}).get("setting") == dict(kinds[name][1]) for name in kinds):
+    known = {name: each["setting"] for name, each in told.items() if "common" in each}
+    if all(known.get(name) == dict(kinds[name][1]) for name in kinds):
         return
     found: dict[str, Any] = {}
     for title, (kind, setting) in kinds.items():
-        drawn = []
+        drawn: list[list[np.ndarray]] = []
         for name in (bench.subjects.shown(subject) for subject in names[: _SHOWN[0]]):
             shape = bench.subjects.own_shape(name)
             rows = bench.cache.fields(kind, setting, name, each)[: _SHOWN[1]]
-            drawn += [matching.inside(ddf, shape) for ddf in rows]
-        found[title] = {"setting": dict(setting), **matching.statistics(drawn)}
+            drawn.append([matching.inside(ddf, shape) for ddf in rows])
+        found[title] = {
+            "setting": dict(setting),
+            **matching.statistics([ddf for ddfs in drawn for ddf in ddfs]),
+            "common": float(np.mean([matching.common(ddfs) for ddfs in drawn])),
+        }
     found["random"]["control_spacing"] = bench.cache.matched(chosen["drdm"])
     found["drdm"]["control_spacing"] = bench.cache.generator().field.control_spacing
     write_text_whole(place, json.dumps(found, indent=1) + "\n")

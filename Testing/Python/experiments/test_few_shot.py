@@ -164,6 +164,13 @@ def test_registration_makes_one_subject_look_like_another():
     assert ddf[0, :, 19, 21, 20].numpy() == pytest.approx([-3, -2, 1], abs=0.5)
 
 
+def test_what_fields_have_in_common():
+    drawn = np.random.default_rng(0).normal(size=(20, 3, 12, 12, 12))
+    assert matching.common(drawn) == pytest.approx(0, abs=0.02)
+    assert matching.common(drawn + 1.0) == pytest.approx(0.5, abs=0.02)
+    assert matching.common([drawn[0], drawn[0]]) == pytest.approx(1)
+
+
 def test_cut_and_padded_about_the_middle():
     array = np.arange(5)
     assert fitted(array, (3,)).tolist() == [1, 2, 3]
@@ -279,5 +286,5 @@ def test_page_of_a_whole_small_plan(tmp_path, shared_data):
     page = (bench.records.results / "few-shot-hippocampus.md").read_text()
     assert "| 2 | + DRDM, tuned | 1 |" in page and "| all | affine + intensity | 1 |" in page
     assert "n = 5 affine (1)" in page and "n = 2 drdm" not in page  # what is missing
-    assert "**chosen**" in page and "| random |" in page
+    assert "**chosen**" in page and "| random |" in page and "| in common |" in page
     assert (bench.records.results / "few-shot-hippocampus.png").is_file()
