@@ -27,12 +27,19 @@ def facts(seed: str) -> list[str]:
 
 
 def commit() -> str:
-    """Short hash of the checkout, marked where files differ from it."""
+    """Short hash of the checkout, marked where its files, other than results, differ from it."""
     if not (REPOSITORY / ".git").exists():
         return "none"
-    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12"]
+    name = _git("rev-parse", "--short=12", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/results")
+    return f"{name}-dirty" if name and changed else name or "none yet"
+
+
+def _git(*words: str) -> str:
+    """What git answers; empty if it fails."""
+    command = ["git", "-C", str(REPOSITORY), *words]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else "none yet"
+    return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:

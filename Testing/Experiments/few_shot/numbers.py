@@ -122,14 +122,20 @@ def paired(first: Cell, second: Cell) -> Difference | None:
     return Difference(mean, by_subset, _student(by_subset), _interval(_resampled(difference)))
 
 
-def best_other(found: Cells, n: int) -> str | None:
-    """The arm without DRDM whose mean Dice is highest; it must be as complete as any other."""
-    others = {arm: cell for (k, arm), cell in found.items() if k == n and not ARMS[arm].generated}
-    if not others:
+def best_other(found: Cells, n: int, arm: str = "drdm") -> str | None:
+    """The arm without DRDM whose mean Dice is highest on the subsets that an arm has.
+
+    Arms without runs on all of these subsets do not count; `None` if none is left.
+    """
+    if (n, arm) not in found:
         return None
-    most = max(len(cell.subsets) for cell in others.values())
-    full = {arm: cell for arm, cell in others.items() if len(cell.subsets) == most}
-    return max(full, key=lambda arm: float(full[arm].by_subset.mean()))
+    subsets = found[n, arm].subsets
+    means = {
+        other: float(_of(cell, subsets).mean())
+        for (k, other), cell in found.items()
+        if k == n and not ARMS[other].generated and set(subsets) <= set(cell.subsets)
+    }
+    return max(means, key=lambda other: means[other], default=None)
 
 
 def gap_closed(found: Cells, n: int, arm: str = "drdm") -> tuple[float, tuple[float, float]] | None:
@@ -139,7 +145,7 @@ def gap_closed(found: Cells, n: int, arm: str = "drdm") -> tuple[float, tuple[fl
         The part, with its 95 % interval (subsets and test subjects drawn anew; the runs with all
         subjects stay as they are); `None` where a run that it needs is missing.
     """
-    other = best_other(found, n)
+    other = best_other(found, n, arm)
     every = {a: cell for (k, a), cell in found.items() if k == ALL}
     if n == ALL or other is None or not every or (n, arm) not in found:
         return None

@@ -130,9 +130,9 @@ def _results(study: Study, found: Cells, picture: str) -> list[str]:
         "",
         "Differences of Dice on the same subsets, initialisations and test subjects. *Subsets*: "
         "95 % interval over subsets (Student); *both*: subsets and test subjects drawn anew "
-        "(bootstrap). The best other arm is the one with the highest mean on these very test "
-        "subjects, which favours it. *Gap closed*: (DRDM - best other) / (all subjects - best "
-        "other), all subjects in their best arm.",
+        "(bootstrap). The best other arm is the one with the highest mean on the same subsets and "
+        "these very test subjects, which favours it. *Gap closed*: (DRDM - best other) / (all "
+        "subjects - best other), all subjects in their best arm.",
         "",
         *_against_others(found, "drdm"),
         *_published(found),
@@ -245,7 +245,7 @@ def _gaps(found: Cells, arm: str) -> list[list[str]]:
     """Share of the gap to all subjects that DRDM closes."""
     lines = []
     for n in _NUMBERS[:-1]:
-        other, closed = best_other(found, n), gap_closed(found, n, arm)
+        other, closed = best_other(found, n, arm), gap_closed(found, n, arm)
         if other is not None:
             told = (_NONE, "") if closed is None else (f"{closed[0]:.2f}", _range(closed[1]))
             lines.append([_number(n), ARMS[other].title, *told])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from DRDMCore.models import load_model
-from Testing.Docs import levels_chart, model_cards
+from Testing.Docs import evidence, levels_chart, model_cards
 
 
 def test_model_cards_are_those_of_the_files():
@@ -40,3 +41,24 @@ def test_recovery_undoes_more_than_half_of_a_strong_deformation():
         np.corrcoef(original, each[1][0].array.ravel())[0, 1] for each in (starts, recovered)
     )
     assert 1 - after < (1 - before) / 2
+
+
+def test_tables_of_evidence_are_those_of_the_results():
+    written = evidence.PAGE.read_text(encoding="utf-8")
+    assert written == evidence.filled(written), (
+        "docs/evidence.md is out of date: python -m Testing.Docs.evidence"
+    )
+    assert all(f"<!-- table: {name} -->" in written for name in evidence.TABLES)
+
+
+def test_evidence_of_no_results_says_so(tmp_path):
+    text = "before\n<!-- table: segmentation -->\nold\n<!-- end -->\nafter\n"
+    assert evidence.filled(text, tmp_path) == text.replace("old", f"\n{evidence.NOT_YET}\n")
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [((0.2, 1.4), "**better**"), ((-1.4, -0.2), "**worse**"), ((-0.2, 1.4), "no sure difference")],
+)
+def test_only_an_interval_without_zero_is_a_verdict(interval, verdict):
+    assert evidence.verdict_of(interval) == verdict

@@ -189,6 +189,9 @@ def test_difference_and_gap_of_known_scores():
     assert difference.mean == 2 and difference.over_both == (2, 2)
     assert difference.over_subsets == (2, 2)
     assert numbers.best_other(found, 5) == "elastic"
+    unequal = {**found, (5, "affine"): cell(79.0, runs=5), (5, "random"): cell(81.0, runs=2)}
+    assert numbers.best_other(unequal, 5) == "elastic"  # of those with runs on all subsets
+    assert numbers.best_other({(5, "drdm"): cell(82.0)}, 5) is None
     assert numbers.gap_closed(found, 5) is None  # there is no run with all subjects
     found[ALL, "elastic"] = cell(84.0, runs=1)
     assert numbers.gap_closed(found, 5) == (0.5, (0.5, 0.5))
