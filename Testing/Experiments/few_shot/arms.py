@@ -32,7 +32,7 @@ class Arm:
     @property
     def generated(self) -> bool:
         """Whether recovered fields are among those that deform its samples."""
-        return bool({"drdm", "own", "between"} & set(self.kinds))
+        return bool({"drdm", "own", "between", "smooth"} & set(self.kinds))
 
 
 ELASTIC_GRID: tuple[Setting, ...] = (
@@ -96,6 +96,7 @@ ARMS = {
         Arm("registration", "+ registration fields", kinds=("registration",), tuned_as=("drdm",)),
         Arm("mixed", "+ DRDM and elastic", kinds=("drdm", "elastic"), tuned_as=("drdm", "elastic")),
         Arm("drdm-between", "+ DRDM, between samples", kinds=("between",), tuned_as=("drdm",)),
+        Arm("drdm-smooth", "+ DRDM, smoothed", kinds=("smooth",), tuned_as=("drdm",)),
         Arm("drdm-own", "+ DRDM trained on these alone", kinds=("own",), tuned_as=("drdm",)),
     )
 }

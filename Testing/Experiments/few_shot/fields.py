@@ -30,6 +30,9 @@ from Testing.Experiments.few_shot.arms import Setting, as_text
 from Testing.Experiments.few_shot.registering import registered
 from Testing.Experiments.few_shot.subjects import Subjects, fitted
 
+_SMOOTHED = 2.0
+"""Voxels: deviation of the Gaussian by which recovered fields are smoothed in the arm that asks."""
+
 Draws = Iterator[np.ndarray]
 
 
@@ -65,7 +68,7 @@ class FieldCache:
         """`(count, D, *S)` fields of a sample; read from the disk as they are needed.
 
         Args:
-            kind: `drdm`, `own`, `random`, `between` or `elastic`.
+            kind: `drdm`, `own`, `random`, `between`, `smooth` or `elastic`.
             setting: How they are drawn; `p` does not matter here.
             name: The sample, as `Subjects.samples` names it.
             count: How many.
@@ -121,11 +124,13 @@ class FieldCache:
             return self._random(setting, name, count)
         if kind == "between":
             return self._between(setting, name, count)
+        if kind == "smooth":
+            return self._smooth(setting, name, count)
         if kind == "elastic":
             return elastic(self.subjects.study.shape, setting, name)
         raise InputError(
-            f"`kind` must be drdm, own, random, between or elastic, got {kind!r}: choose one of "
-            "them."
+            f"`kind` must be drdm, own, random, between, smooth or elastic, got {kind!r}: choose "
+            "one of them."
         )
 
     def _sampling(self, setting: Setting) -> tuple[Model, SamplingSettings]:
@@ -166,6 +171,17 @@ class FieldCache:
             pair = (recovered[place] for place in (index, index ^ 1))
             ours, other = (torch.from_numpy(ddf.astype(np.float32))[None] for ddf in pair)
             yield compose(invert(other).ddf, ours)[0].numpy()
+
+    def _smooth(self, setting: Setting, name: str, count: int) -> Draws:
+        """Recovered fields without what is finer than elastic fields are.
+
+        Displacement along a boundary or within even tissue shows in no image: recovery cannot take
+        it away, and leaves it as rough as it was drawn.
+        """
+        layers: Any = importlib.import_module("monai.networks.layers")
+        smooth = layers.GaussianFilter(len(self.subjects.study.shape), _SMOOTHED, 3.0)
+        for ddf in self.fields("drdm", setting, name, count):
+            yield smooth(torch.from_numpy(ddf.astype(np.float32))[None])[0].numpy()
 
     def _recovered_for_matching(self, setting: Setting) -> tuple[Any, ...]:
         """The model, its sampling, and recovered fields of validation subjects."""

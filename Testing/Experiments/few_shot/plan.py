@@ -19,7 +19,7 @@ from Testing.Experiments.few_shot.study import ALL, Study
 
 TUNING, TEST = "tuning", "test"
 
-GENERATED = {"drdm", "random", "between"}
+GENERATED = {"drdm", "random", "between", "smooth"}
 """Kinds of fields that the generator or its statistics enter."""
 
 

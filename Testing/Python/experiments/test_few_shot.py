@@ -270,6 +270,11 @@ def test_killed_program_goes_on_where_it_stopped(tmp_path, shared_data, monkeypa
     for ddf, start, end in ((there, second, first), (back, first, second)):
         reached = compose(*(torch.from_numpy(each)[None] for each in (start, ddf)))[0].numpy()
         assert np.abs(reached - end).mean() < 0.02 < 0.1 < np.abs(start - end).mean()
+    smooth = statistics(
+        [inside(ddf, shape) for ddf in bench.cache.fields("smooth", setting, name, 2)]
+    )
+    assert smooth["gradient"] < 0.7 * recovered["gradient"]
+    assert smooth["mean_voxels"] < recovered["mean_voxels"]
 
 
 @needs_monai
