@@ -26,9 +26,12 @@ def draw_chart(found: Cells, numbers: Sequence[int], path: Path) -> None:
 
     Args:
         found: Finished runs.
-        numbers: Numbers of labelled subjects from left to right; those without a run are left out.
+        numbers: Numbers of labelled subjects from left to right; those without a run are left out,
+            and so are arms with less than half of the runs of the most complete one.
         path: The picture.
     """
+    most = {n: max(len(c.subsets) for (k, _), c in found.items() if k == n) for n, _ in found}
+    found = {place: c for place, c in found.items() if 2 * len(c.subsets) >= most[place[0]]}
     numbers = [n for n in numbers if any(k == n for k, _ in found)]
     arms = [arm for arm in ARMS if any(a == arm for _, a in found)]
     values = [float(v) for cell in found.values() for v in cell.by_subset]

@@ -27,7 +27,7 @@ from Testing.Experiments.few_shot.numbers import (
     paired,
     tuning_means,
 )
-from Testing.Experiments.few_shot.plan import Run, best_settings, test_runs, tuning_runs
+from Testing.Experiments.few_shot.plan import TEST, Run, best_settings, test_runs, tuning_runs
 from Testing.Experiments.few_shot.records import Records, Row
 from Testing.Experiments.few_shot.slices import patient_of
 from Testing.Experiments.few_shot.study import ALL, Study
@@ -50,7 +50,9 @@ def write_page(study: Study, records: Records, extra: Sequence[str] = ()) -> Non
     chosen = best_settings(rows, study)
     complete = all(name in chosen for name in study.tuned)
     runs = test_runs(study, chosen, extra) if complete else []
-    keys = [run.key for run in runs]
+    asked_before = [row["arm"] for row in rows if row["stage"] == TEST]
+    known = test_runs(study, chosen, [*extra, *dict.fromkeys(asked_before)]) if complete else []
+    keys = [run.key for run in known]
     found = cells(rows, records.scores(), keys, functools.partial(patient_of, study))
     picture = records.table.with_suffix(".png")
     lines = [
@@ -120,6 +122,7 @@ def _results(study: Study, found: Cells, picture: str) -> list[str]:
         "",
         f"![Dice by number of labelled subjects]({picture})",
         "",
+        "Arms with less than half of the subsets of the most complete one are in the tables alone. "
         "Dice in percent, mean over labels and test subjects; ± is the standard deviation over "
         "subsets, *median* that over subsets; surface distances in mm are means over subjects in "
         "which the label was found; *failed*: test subjects below 50 Dice.",

@@ -28,6 +28,10 @@ from Testing.Experiments.registration.plan import Run, best_settings, test_runs,
 from Testing.Experiments.registration.records import Records
 from Testing.Experiments.registration.study import Study
 
+_PICTURE = (
+    "*Test pairs as the first network of each arm registers them, with the outlines of the fixed "
+    "subject's labels in every image; below, the grid that the moving image is deformed by.*"
+)
 _PROGRAM = "python -m Testing.Experiments.registration"
 
 
@@ -115,7 +119,8 @@ def _results(study: Study, found: Mapping[str, Cell], records: Records) -> list[
     pairs = max(len(cell.pairs) for cell in found.values())
     head = ["trained on", "networks", "Dice", "95 %", *labels, "surface mm", "HD95 mm"]
     chart = records.table.with_suffix(".png").name
-    shown = [f"![Registered pairs]({records.pictures.name})", ""] * records.pictures.is_file()
+    shown = [f"![Registered pairs]({records.pictures.name})", "", _PICTURE, ""]
+    shown *= records.pictures.is_file()
     return [
         "## Results",
         "",

@@ -62,7 +62,7 @@ def _rows(moving: Example, fixed: Example, methods: dict[str, Method]) -> list[I
     above, below = [], []
     for title, image in (("moving", moving.image), ("fixed", fixed.image)):
         above.append(_drawn(image, outline, place, axis, title))
-        below.append(Image.new("RGB", above[0].size, "white"))
+        below.append(Image.new("RGB", above[0].size, "black"))
     for name, method in methods.items():
         ddf = method(moving, fixed)
         pulled = warp(torch.from_numpy(moving.image)[None, None], torch.from_numpy(ddf)[None])
