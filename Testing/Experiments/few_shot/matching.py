@@ -123,11 +123,14 @@ def common(ddfs: Sequence[np.ndarray]) -> float:
     """What fields of one subject have in common: 0 if they are independent, 1 if they are equal.
 
     Args:
-        ddfs: `(D, *S)` each, at least two.
+        ddfs: `(D, *S)` each.
 
     Returns:
-        The mean product of two of them, relative to that of a field with itself.
+        The mean product of two of them, relative to that of a field with itself; NaN for a single
+        field.
     """
+    if len(ddfs) < 2:
+        return float("nan")
     fields = np.stack(ddfs).astype(np.float32).reshape(len(ddfs), -1)
     products = fields @ fields.T
     itself = float(np.trace(products)) / len(fields)

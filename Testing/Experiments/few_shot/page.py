@@ -61,7 +61,7 @@ def write_page(study: Study, records: Records, extra: Sequence[str] = ()) -> Non
         "Written by `python -m Testing.Experiments.few_shot page` from "
         f"[{records.table.name}]({records.table.name}) (a row per network) and "
         f"[{records.by_subject.name}]({records.by_subject.name}) (scores per test subject); "
-        "how it is made and run: [Testing/Experiments](../../Testing/Experiments/README.md).",
+        "how it is made and run: `Testing/Experiments/README.md`.",
         "",
         *_facts(study, rows, tuning, runs),
         *_results(study, found, picture.name),

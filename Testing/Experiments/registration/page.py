@@ -54,7 +54,7 @@ def write_page(study: Study, records: Records) -> None:
         "",
         f"Written by `{_PROGRAM} page` from [{records.table.name}]({records.table.name}) (a row "
         f"per run) and [{records.by_subject.name}]({records.by_subject.name}) (scores per pair); "
-        "how it is made and run: [Testing/Experiments](../../Testing/Experiments/README.md).",
+        "how it is made and run: `Testing/Experiments/README.md`.",
         "",
         *_facts(study, used, tuning, runs),
         *_results(study, found, records),

@@ -169,6 +169,7 @@ def test_what_fields_have_in_common():
     assert matching.common(drawn) == pytest.approx(0, abs=0.02)
     assert matching.common(drawn + 1.0) == pytest.approx(0.5, abs=0.02)
     assert matching.common([drawn[0], drawn[0]]) == pytest.approx(1)
+    assert np.isnan(matching.common(drawn[:1]))
 
 
 def test_cut_and_padded_about_the_middle():
