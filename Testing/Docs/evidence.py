@@ -27,6 +27,8 @@ from Testing.Experiments.registration.records import Records as RegistrationReco
 
 PAGE = REPOSITORY / "docs" / "evidence.md"
 NOT_YET = "Not measured yet."
+ENOUGH = 4
+"""Labelled subsets below which a difference is no verdict."""
 _BLOCK = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _MEASURES = (
     ("excess: 0 as real subjects, 1 as random fields of the same size", "excess", ".2f", 1),
@@ -145,8 +147,7 @@ def _study_rows(name: str, results: Path) -> list[list[str]]:
                 continue
             best, ours = (arms.ARMS[each].title.lstrip("+ ") for each in (other, arm))
             count = str(len(difference.by_subset))
-            told = _against(difference.mean, difference.over_both)
-            lines.append([name, _labelled(n), count, ours, best, *told])
+            lines.append([name, _labelled(n), count, ours, best, *_over_subsets(difference)])
     return lines
 
 
@@ -163,7 +164,7 @@ def _gain_rows(name: str, results: Path) -> list[list[str]]:
             if arm == "affine" or difference is None:
                 told = ("", "", "")
             else:
-                told = _against(difference.mean, difference.over_both)
+                told = _over_subsets(difference)
             dice = f"{cell.by_subset.mean():.2f}"
             lines.append([name, _labelled(n), about.title, str(len(cell.subsets)), dice, *told])
     return lines
@@ -174,17 +175,26 @@ def _labelled(n: int) -> str:
     return "all" if n == ALL else str(n)
 
 
-def verdict_of(interval: tuple[float, float]) -> str:
-    """What the 95 % interval of a difference of Dice means."""
+def verdict_of(interval: tuple[float, float], subsets: int = ENOUGH) -> str:
+    """What the 95 % interval of a difference of Dice means, if enough subsets were measured."""
+    if subsets < ENOUGH:
+        return "too few subsets"
     if interval[0] > 0:
         return "**better**"
     return "**worse**" if interval[1] < 0 else "no sure difference"
 
 
-def _against(mean: float, interval: tuple[float, float]) -> tuple[str, str, str]:
+def _against(
+    mean: float, interval: tuple[float, float], subsets: int = ENOUGH
+) -> tuple[str, str, str]:
     """A difference of Dice, its interval, and what that means."""
     low, high = interval
-    return f"{mean:+.2f}", f"[{low:+.2f}, {high:+.2f}]", verdict_of(interval)
+    return f"{mean:+.2f}", f"[{low:+.2f}, {high:+.2f}]", verdict_of(interval, subsets)
+
+
+def _over_subsets(difference: numbers.Difference) -> tuple[str, str, str]:
+    """The same of a difference between arms of few-shot segmentation."""
+    return _against(difference.mean, difference.over_both, len(difference.by_subset))
 
 
 def main() -> None:

@@ -62,3 +62,4 @@ def test_evidence_of_no_results_says_so(tmp_path):
 )
 def test_only_an_interval_without_zero_is_a_verdict(interval, verdict):
     assert evidence.verdict_of(interval) == verdict
+    assert evidence.verdict_of(interval, evidence.ENOUGH - 1) == "too few subsets"
