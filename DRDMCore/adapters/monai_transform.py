@@ -39,7 +39,7 @@ class RandDRDMd(RandomizableTransform, MapTransform, InvertibleTransform):
             per key.
         prob: Probability of a deformation.
         image_key: The image that the model looks at (its first channel); by default the first
-            key that is not `nearest`.
+            key of an item that is not `nearest`.
         allow_missing_keys: Pass over keys that are not there.
         **source: Settings of `FieldSource.of`: `folder` and `count` of stored fields, `device`,
             `amplitude`, `mirror`, `mix`, and those of sampling, such as `level`.
@@ -69,8 +69,7 @@ class RandDRDMd(RandomizableTransform, MapTransform, InvertibleTransform):
         self.padding_mode = ensure_tuple_rep(padding_mode, len(self.keys))
         _require_among("mode", self.mode, tuple(_MODES))
         _require_among("padding_mode", self.padding_mode, PADDINGS)
-        images = [key for key, mode in zip(self.keys, self.mode, strict=True) if mode != "nearest"]
-        self.image_key = (images or list(self.keys))[0] if image_key is None else image_key
+        self.image_key = image_key
         self.source = FieldSource.of(model=model, **source)
         self._seed = 0
 
@@ -149,29 +148,39 @@ class RandDRDMd(RandomizableTransform, MapTransform, InvertibleTransform):
 
     def _seen(self, data: Mapping[Hashable, Any]) -> Volume:
         """The image that the model looks at."""
-        if self.image_key not in data:
+        key = self._key_seen(data)
+        if key not in data:
             raise InputError(
-                f"`image_key` must name an image of the data, got {self.image_key!r} and the keys "
+                f"`image_key` must name an image of the data, got {key!r} and the keys "
                 f"{sorted(map(str, data))}: name the image that the model is to look at."
             )
-        image = data[self.image_key]
-        channels = torch.as_tensor(image)
+        image = data[key]
+        channels = convert_to_tensor(image, track_meta=False)
         if channels.ndim not in (3, 4):
             raise InputError(
-                f"{self.image_key!r} must have shape (C, X, Y) or (C, X, Y, Z), got "
+                f"{key!r} must have shape (C, X, Y) or (C, X, Y, Z), got "
                 f"{tuple(channels.shape)}: put the channels first, and give no batches."
             )
-        return volume_of(_plain(channels)[0], _affine(image), repr(self.image_key))
+        return volume_of(_plain(channels)[0], _affine(image), repr(key))
+
+    def _key_seen(self, data: Mapping[Hashable, Any]) -> Hashable:
+        """The key of the image that the model looks at."""
+        if self.image_key is not None:
+            return self.image_key
+        modes = dict(zip(self.keys, self.mode, strict=True))
+        images = [key for key in self.keys if modes[key] != "nearest"] or list(self.keys)
+        return next((key for key in images if key in data), images[0])
 
     def _require_one_place(self, data: Mapping[Hashable, Any], keys: Sequence[Hashable]) -> None:
         """Refuse images that lie elsewhere than the one that the model looks at."""
-        wanted = _affine(data.get(self.image_key))
+        seen = self._key_seen(data)
+        wanted = _affine(data.get(seen))
         for key in keys:
             own = _affine(data[key])
             both = wanted is not None and own is not None and wanted.shape == own.shape
             if both and not torch.allclose(wanted, own, rtol=1e-4, atol=1e-3):
                 raise InputError(
-                    f"{key!r} must have the affine of {self.image_key!r}, {wanted.tolist()}, got "
+                    f"{key!r} must have the affine of {seen!r}, {wanted.tolist()}, got "
                     f"{own.tolist()}: resample one to the other first."
                 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from DRDMCore.adapters.grids import ddf_for_tensor
+from DRDMCore.adapters.likeness import alike, likeness
 from DRDMCore.adapters.stored_fields import StoredFields
 from DRDMCore.adapters.variation import Variation, taken
 from DRDMCore.atomic import require_writable
@@ -23,13 +24,21 @@ from DRDMCore.imaging import Volume
 from DRDMCore.imaging.gate import require_image_values
 from DRDMCore.models import RANDOM_FIELD, Model, find_model, load_model, sha256_of
 from DRDMCore.pipelines.augment_plan import derived_seed
-from DRDMCore.pipelines.generate import open_model
+from DRDMCore.pipelines.generate import check_device, open_model
 from DRDMCore.pipelines.memory import require_disk
 from DRDMCore.pipelines.sampling import Sample, draw_samples, see
 from DRDMCore.pipelines.settings import SamplingSettings, resolved, settings_of
 from DRDMCore.progress import Callback, Event, pulse_of, tell
 
 _VARIED = ("amplitude", "mirror", "mix")
+_OTHERWISE = {
+    "padding": "`padding_mode` (MONAI)",
+    "interpolation": "`mode` (MONAI) or `image_interpolation` (TorchIO)",
+    "label_interpolation": "`mode` (MONAI); labels are read as the nearest",
+}
+"""Settings of sampling that are about files; a transform has its own."""
+_RECOGNISED: dict[Path, Path] = {}
+"""Files that were found for images of other bits, so that each is looked for once per process."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +78,16 @@ class FieldSource:
     def of(cls, **named: Any) -> FieldSource:
         """A source of flat settings: its own, those of `Variation` and of `SamplingSettings`.
 
+        `slice_axis` and `mirror` count the axes of the library's tensor, 0 to 2.
+
         Raises:
             InputError: If a name is unknown or a value cannot be used.
         """
+        for name in sorted(set(named) & set(_OTHERWISE)):
+            raise InputError(
+                f"`{name}` must be left out, got {named[name]!r}: use {_OTHERWISE[name]}."
+            )
+        named = _slice_axis_turned(named)
         own = {each.name for each in fields(cls)} - {"sampling", "variation"}
         given = {name: named.pop(name) for name in list(named) if name in own}
         varied = {name: named.pop(name) for name in _VARIED if name in named}
@@ -95,7 +111,7 @@ class FieldSource:
                 if name not in ("sampling", "variation")
             },
             **_changed(self.variation),
-            **_changed(self.sampling),
+            **_slice_axis_turned(_changed(self.sampling)),
         }
 
     def take(self, image: Volume, seed: int) -> Tensor:
@@ -158,13 +174,14 @@ class FieldSource:
         for sample in self._samples(image, first, missing, progress):
             seeds.append(sample.seed)
             ddfs.append(ddf_for_tensor(sample.field))
-        stored.write(ddfs, seeds, self._identity())
+        stored.write(ddfs, seeds, {**self._identity(), "likeness": likeness(image.array)})
 
     def _samples(
         self, image: Volume, first_seed: int, count: int, progress: Callback | None
     ) -> Iterator[Sample]:
         """The acceptable samples that `drdm generate` makes of an image."""
         require_image_values(image.array, image.title)
+        check_device(self.device)
         named = self.model
         loaded = named if named == RANDOM_FIELD else _loaded(*_version(named), self.device)
         model = open_model(loaded, image, self.sampling, self.device)
@@ -182,12 +199,25 @@ class FieldSource:
         return {"model": digest, "sampling": asdict(self.sampling), "seed": self.seed}
 
     def _stored(self, image: Volume) -> StoredFields:
-        """The file of an image, found by its content."""
+        """The file of an image: found by its bits, else of one that is the same but for rounding.
+
+        Files of one model, settings and grid begin alike.
+        """
         assert self.folder is not None
-        known = json.dumps([self._identity(), asdict(image.geometry)], sort_keys=True)
-        digest = hashlib.sha256(known.encode())
-        digest.update(np.ascontiguousarray(image.array.T).data)
-        return StoredFields(Path(self.folder) / f"{digest.hexdigest()[:32]}.safetensors")
+        told = json.dumps([self._identity(), asdict(image.geometry)], sort_keys=True)
+        begin = hashlib.sha256(told.encode()).hexdigest()[:12]
+        bits = hashlib.sha256(np.ascontiguousarray(image.array.T).data).hexdigest()[:20]
+        place = Path(self.folder)
+        exact = place / f"{begin}-{bits}.safetensors"
+        for known in (exact, _RECOGNISED.get(exact)):
+            if known is not None and known.is_file():
+                return StoredFields(known)
+        own = likeness(image.array)
+        for path in sorted(place.glob(f"{begin}-*.safetensors")):
+            if alike(own, _likeness_of(path, path.stat().st_mtime_ns)):
+                _RECOGNISED[exact] = path
+                return StoredFields(path)
+        return StoredFields(exact)
 
     def _require_filled(self, stored: StoredFields) -> int:
         """The number of fields to choose from, if they are there."""
@@ -199,6 +229,16 @@ class FieldSource:
                 "the training, and put this transform before all that changes them at random."
             )
         return self.count
+
+
+def _slice_axis_turned(named: Mapping[str, Any]) -> dict[str, Any]:
+    """The slice axis counted along the library's tensor instead of our arrays, or back."""
+    axis = named.get("slice_axis")
+    if axis is None:
+        return dict(named)
+    if axis not in (0, 1, 2):
+        raise InputError(f"`slice_axis` must be an axis of the tensor, 0 to 2, got {axis!r}.")
+    return {**named, "slice_axis": 2 - axis}
 
 
 def _changed(settings: Any) -> dict[str, Any]:
@@ -222,6 +262,12 @@ def _version(name: str) -> tuple[Path, int]:
 def _loaded(path: Path, written_ns: int, device: str) -> Model:
     """A model that is loaded once per process."""
     return load_model(path, device=device)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _likeness_of(path: Path, written_ns: int) -> tuple[float, ...]:
+    """What the image of a file of fields is recognised by, read once per process."""
+    return tuple(map(float, StoredFields(path).facts().get("likeness", ())))
 
 
 @functools.lru_cache(maxsize=8)

@@ -35,11 +35,23 @@ class StoredFields:
         Raises:
             InputError: If the file is damaged.
         """
+        facts = self.facts()
+        try:
+            return [int(seed) for seed in facts["seeds"]] if facts else []
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged(error) from error
+
+    def facts(self) -> dict[str, Any]:
+        """What `write` was told, and the `seeds`; empty if there is no file.
+
+        Raises:
+            InputError: If the file is damaged.
+        """
         if not self.path.is_file():
-            return []
+            return {}
         try:
             with safe_open(self.path, "pt") as file:
-                return [int(seed) for seed in json.loads(file.metadata()[_KEY])["seeds"]]
+                return dict(json.loads(file.metadata()[_KEY]))
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise self._damaged(error) from error
 

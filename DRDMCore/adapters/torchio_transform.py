@@ -146,7 +146,7 @@ class DRDM(SpatialTransform):
     ) -> None:
         """Take the field."""
         super().__init__(**kwargs)
-        self.displacement = np.asarray(displacement, dtype=np.float32)
+        self.displacement = np.asarray(displacement, dtype=np.float32).view(_Shared)
         if self.displacement.ndim != 4 or len(self.displacement) != 3:
             raise InputError(
                 f"`displacement` must have shape (3, W, H, D), got {self.displacement.shape}."
@@ -174,7 +174,7 @@ class DRDM(SpatialTransform):
         Raises:
             InputError: If an image lies on another grid.
         """
-        ddf = torch.from_numpy(self.displacement)[None]
+        ddf = torch.from_numpy(np.asarray(self.displacement))[None]
         if self.invert_transform:
             ddf = inverted(ddf)
         images = self.get_images(subject)
@@ -185,6 +185,19 @@ class DRDM(SpatialTransform):
             mode = _MODES[_interpolation(name)]
             image.set_data(pull(image.data, ddf, mode=mode, padding="border", title=str(image)))
         return subject
+
+
+class _Shared(np.ndarray):
+    """The numbers of a field, which nobody changes.
+
+    TorchIO copies the history of a subject with every subject and every patch, and a field is as
+    large as three images: copies have the same numbers in memory. Read from a file, it brings this
+    module with it, in which TorchIO then finds the transform of the history.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any] | None, /) -> _Shared:
+        """The same numbers."""
+        return self
 
 
 _BASE_ARGUMENTS = tuple(inspect.signature(Transform.__init__).parameters)[1:]

@@ -23,6 +23,7 @@ from monai.transforms import (  # noqa: E402
     EnsureChannelFirstd,
     Invertd,
     LoadImaged,
+    Orientationd,
     RandFlipd,
     ScaleIntensityd,
 )
@@ -32,6 +33,7 @@ from DRDMCore.adapters import FieldSource, RandDRDMd  # noqa: E402
 from DRDMCore.adapters.grids import volume_of  # noqa: E402
 from DRDMCore.errors import InputError  # noqa: E402
 from DRDMCore.fields import warp, warp_labels  # noqa: E402
+from DRDMCore.imaging import phantom  # noqa: E402
 
 KEYS, MODES = ("image", "label"), ("bilinear", "nearest")
 
@@ -226,6 +228,49 @@ def test_missing_keys(item):
     assert set(deformer(allow_missing_keys=True)(given)) == {"name"}
     with pytest.raises(InputError, match="`image_key`"):
         deformer(allow_missing_keys=True, image_key="scan")(item(2))
+
+
+def test_the_model_looks_at_the_first_image_that_is_there(item):
+    given = item(2)
+    given["t2"] = given.pop("image")
+    deform = RandDRDMd(
+        ("t1", "t2", "label"),
+        mode=("bilinear", "bilinear", "nearest"),
+        prob=1.0,
+        level=30,
+        allow_missing_keys=True,
+    )
+    out = deform.set_random_state(seed=5)(given)
+    wanted = deformer()(item(2))
+    assert torch.equal(out["t2"], wanted["image"]) and torch.equal(out["label"], wanted["label"])
+
+
+def test_reversed_views_of_arrays(item):
+    given = item(2, "numpy")
+    whole = {**given, "image": given["image"][:, ::-1].copy()}
+    out = deformer()({**given, "image": given["image"][:, ::-1]})
+    assert torch.equal(out["image"], deformer()(whole)["image"])
+
+
+@pytest.mark.parametrize("model", ["none", "phantom-heart-2d"])
+def test_a_device_that_is_not_there_is_named(item, model):
+    with pytest.raises(InputError, match="`device` must be one that is there"):
+        deformer(model=model, device="gpu")(item(2))
+
+
+def test_orientation_makes_no_other_anatomy():
+    image, _ = phantom("torso-3d", 3)
+    tensor = torch.from_numpy(image.array.T.astype(np.float32))[None]
+    stored = MetaTensor(tensor, affine=torch.from_numpy(image.geometry.affine))
+    moved = []
+    for axes in ("LPS", "LIA"):
+        turned = Orientationd("image", axcodes=axes, labels=None)({"image": stored})
+        deform = RandDRDMd("image", model="phantom-torso-3d", prob=1.0, level=40, steps=2)
+        out = deform.set_random_state(seed=5)(turned)
+        moved.append(Orientationd("image", axcodes="LPS", labels=None)(out)["image"])
+    spread = float(tensor.max() - tensor.min())
+    assert float((moved[0] - stored).abs().max()) > 0.2 * spread
+    assert torch.allclose(moved[0], moved[1], atol=0.01 * spread)
 
 
 def test_wrong_images_are_named(item, made):

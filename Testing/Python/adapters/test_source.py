@@ -52,7 +52,7 @@ def test_the_grid_is_where_nibabel_puts_the_voxels(made, tmp_path):
 def test_a_field_is_the_one_that_generate_writes(made, tmp_path, model):
     image, _, affine = made(3, shape=(24, 20, 2))
     volume = volume_of(image[0], affine, "scan")
-    source = FieldSource.of(model=model, level=25, slice_axis=0)
+    source = FieldSource.of(model=model, level=25, slice_axis=2)  # axis 0 of the array
     ddf = source.take(volume, 11)
     first_seed = int(torch.randint(2**31, (1,), generator=torch.Generator().manual_seed(11)))
     write_volume(volume, tmp_path / "scan.nrrd")
@@ -170,6 +170,37 @@ def test_fields_of_something_else_are_not_taken(made, tmp_path, change):
         FieldSource.of(**settings).take(volume_of(image[0], affine, "scan"), 0)
 
 
+def test_fields_are_found_where_preparation_rounds_otherwise(made, source, tmp_path):
+    image, _, affine = made()
+    other = made(seed=1).image
+    scaled = [(each - each.mean()) / each.std() for each in (image[0], other[0])]
+    source.fill([volume_of(each, affine, "scan") for each in scaled])
+    files = sorted((tmp_path / "fields").iterdir())
+    for each in scaled:
+        random = torch.Generator().manual_seed(0)
+        rounded = each * (1 + 1e-6 * torch.randn(each.shape, generator=random))
+        assert not torch.equal(rounded, each)
+        for seed in range(3):
+            wanted = source.take(volume_of(each, affine, "scan"), seed)
+            assert torch.equal(source.take(volume_of(rounded, affine, "scan"), seed), wanted)
+    source.fill([volume_of(rounded, affine, "scan")])
+    assert sorted((tmp_path / "fields").iterdir()) == files
+    noisy = scaled[0] + 0.1 * torch.randn(scaled[0].shape, generator=random)
+    with pytest.raises(InputError, match="call `fill`"):
+        source.take(volume_of(noisy, affine, "scan"), 0)
+
+
+def test_the_slice_axis_is_one_of_the_tensor(made):
+    image, _, affine = made(3)
+    for axis in range(3):
+        source = FieldSource.of(model=HEART, slice_axis=axis, level=20)
+        assert source.arguments()["slice_axis"] == axis
+        assert FieldSource.of(**source.arguments()) == source
+        ddf = source.take(volume_of(image[0], affine, "scan"), 0)
+        still = [c for c in range(3) if float(ddf[0, c].abs().max()) < 1e-5]
+        assert still == [axis]
+
+
 def test_a_damaged_file_is_named(made, source, tmp_path):
     volume = volume_of(made(2).image[0], None, "scan")
     source.fill([volume])
@@ -242,6 +273,10 @@ def test_settings_survive_text_and_pickle(tmp_path):
         ({"amplitude": (1, 0.5)}, InputError, "`amplitude`"),
         ({"mirror": (3,)}, InputError, "`mirror`"),
         ({"level": 3.5}, InputError, "`level`"),
+        ({"padding": "zeros"}, InputError, "`padding_mode`"),
+        ({"interpolation": "nearest"}, InputError, "`image_interpolation`"),
+        ({"label_interpolation": "linear"}, InputError, "nearest"),
+        ({"slice_axis": 3}, InputError, "`slice_axis`"),
     ],
 )
 def test_wrong_settings_are_named(given, error, words):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,6 +201,27 @@ def test_patches_of_a_queue(subject):
     assert len(patches) == 2
     assert patches[0]["scan"]["data"].shape == (2, 2, 8, 8, 8)
     assert set(patches[0]["labels"]["data"].unique().tolist()) <= {0, 3, 7}
+
+
+def test_copies_and_patches_share_the_numbers_of_a_field(subject):
+    out = deformer()(subject())
+    patches = list(tio.data.UniformSampler(8)(out, num_patches=3))
+    fields = [each.history[0].displacement for each in (*patches, copy.deepcopy(out))]
+    assert all(np.shares_memory(field, fields[0]) for field in fields)
+
+
+def test_history_is_replayed_by_another_program(subject, tmp_path):
+    given = subject(2)
+    out = deformer()(given)
+    (tmp_path / "pair.pkl").write_bytes(pickle.dumps((given, out)))
+    program = (
+        "import pickle, sys, torch\n"
+        "given, out = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "again = out.get_composed_history()(given)\n"
+        "assert torch.equal(again.scan.data, out.scan.data)\n"
+    )
+    place = [sys.executable, "-c", program, str(tmp_path / "pair.pkl")]
+    subprocess.run(place, check=True, cwd=Path(__file__).parents[3])
 
 
 def test_changed_images_have_no_stored_fields(subject, tmp_path):
