@@ -9,6 +9,7 @@ from DRDMCore.imaging.datasets import (
     list_cases,
     list_images,
     patient_number,
+    patients_of,
 )
 from DRDMCore.imaging.fields_mm import (
     DisplacementField,
@@ -39,6 +40,7 @@ from DRDMCore.imaging.geometry import (
     vectors_voxel_to_mm_lps,
 )
 from DRDMCore.imaging.model_grid import GridPolicy, ModelView, model_shape, to_model_grid
+from DRDMCore.imaging.orientation import most_common, orientation_of, turn_to
 from DRDMCore.imaging.phantoms import PHANTOMS, phantom
 from DRDMCore.imaging.volume import Volume
 
@@ -63,7 +65,10 @@ __all__ = [
     "list_cases",
     "list_images",
     "model_shape",
+    "most_common",
+    "orientation_of",
     "patient_number",
+    "patients_of",
     "phantom",
     "read_field",
     "read_image",
@@ -76,6 +81,7 @@ __all__ = [
     "taper",
     "to_model_grid",
     "to_sitk",
+    "turn_to",
     "vectors_mm_lps_to_voxel",
     "vectors_voxel_to_mm_lps",
     "write_field",

@@ -12,6 +12,8 @@ from DRDMCore.errors import InputError, MissingFileError
 
 _ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 _PATIENT = re.compile(r"[^_]*?(\d{3})_")
+_DIGIT = re.compile(r"\d")
+_NUMBERED = re.compile(r"\d{3}$")
 _SHOWN = 5
 
 
@@ -92,6 +94,20 @@ def patient_number(name: str) -> int | None:
     """The three digits before the first underscore of a name, as in `patient001_frame01`."""
     match = _PATIENT.match(name)
     return int(match[1]) if match else None
+
+
+def patients_of(names: Sequence[str]) -> list[str]:
+    """Who each of several images is of, told by their names alone.
+
+    A patient is the text before the first underscore where it has a digit (`sub-01_ses-2`,
+    `patient001_frame12`). A text that all names begin with tells nobody apart (`T1_anna`,
+    `T1_bert`), unless it ends in three digits, as the published program wants it. A name without
+    such a text is a patient of its own.
+    """
+    begins = [name.partition("_") for name in names]
+    told = [begin if rest and _DIGIT.search(begin) else "" for begin, rest, _ in begins]
+    alike = len(names) > 1 and len(set(told)) == 1 and not _NUMBERED.search(told[0])
+    return [name if alike else begin or name for begin, name in zip(told, names, strict=True)]
 
 
 def _case(image: Path, labels: Path | None) -> Case:

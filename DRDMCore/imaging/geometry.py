@@ -1,4 +1,4 @@
-"""Where voxels lie in the patient: the one module that flips signs and reverses axes.
+"""Where voxels lie in the patient: with `orientation`, all that flips signs and reverses axes.
 
 ITK and its files count axes as `(x, y, z)` and use the LPS frame; arrays count `(z, y, x)`;
 Slicer and `affine` use RAS (docs/conventions.md).

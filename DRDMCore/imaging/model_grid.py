@@ -7,7 +7,7 @@ millimetres on either.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from DRDMCore.errors import InputError
 from DRDMCore.imaging.files import array_to_sitk
 from DRDMCore.imaging.geometry import Geometry, resampled_geometry
 from DRDMCore.imaging.itk_files import resampler_onto
+from DRDMCore.imaging.orientation import Turn, is_orientation, turn_to
 from DRDMCore.imaging.resizing import resize_vectors
 from DRDMCore.imaging.volume import Volume
 
@@ -41,6 +42,10 @@ class GridPolicy:
         max_side: Most voxels of a side in `spacing` mode; larger images get coarser voxels.
         intensity: `percentile` or `window`: what `intensity_range` means.
         intensity_range: Percentiles of the image, or values, that become 0 and 1.
+        orientation: Where the axes of the volumes that the model learned from run to, such as
+            `LPS` (`orientation.orientation_of`); volumes with other axes are turned for the model
+            by exchanging and reversing axes. Empty: volumes are taken as they are stored, which
+            a 2D model always does.
     """
 
     dimension: int
@@ -50,6 +55,7 @@ class GridPolicy:
     max_side: int = 192
     intensity: Literal["percentile", "window"] = "percentile"
     intensity_range: tuple[float, float] = (0.5, 99.5)
+    orientation: str = ""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
@@ -58,8 +64,11 @@ class GridPolicy:
                 raise InputError(f"Grid policy: {message}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values for JSON."""
-        return {**asdict(self), "intensity_range": list(self.intensity_range)}
+        """The settings as plain values for JSON; no orientation is no key."""
+        values = {**asdict(self), "intensity_range": list(self.intensity_range)}
+        if not self.orientation:
+            del values["orientation"]
+        return values
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> GridPolicy:
@@ -89,6 +98,7 @@ class ModelView:
         slice_axis: Array axis across the slices of a stack, else `None`.
         source_geometry: The grid of the image itself.
         note: What was coarsened or chosen, one sentence, or empty.
+        turn: How the image was turned for the model, if it was.
     """
 
     image: Tensor
@@ -96,6 +106,7 @@ class ModelView:
     slice_axis: int | None
     source_geometry: Geometry
     note: str = ""
+    turn: Turn | None = None
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -129,9 +140,12 @@ class ModelView:
                 f"sample ({self.image.shape[0]}), got {tuple(ddf.shape)}."
             )
         values = ddf.detach().to("cpu", torch.float32).numpy().reshape(-1, *ddf.shape[-1 - count :])
-        if self.slice_axis is None:
+        if self.slice_axis is not None:
+            return self._stack_to_source(values)
+        if self.turn is None:
             return resize_vectors(values[0], self.source_geometry.shape)
-        return self._stack_to_source(values)
+        turned = self.turn.geometry(self.source_geometry)
+        return self.turn.ddf_back(resize_vectors(values[0], turned.shape))
 
     def _stack_to_source(self, ddf: np.ndarray) -> np.ndarray:
         """`(Z or 1, 2, *S)` fields of slices as one 3D field without motion across them."""
@@ -167,19 +181,20 @@ def to_model_grid(
         InputError: If a 3D model meets a 2D image or a single slice, or there is no such axis.
         ValueError: If `volume` holds labels.
     """
-    geometry = volume.geometry
-    axis, shape, note = _planned(volume, policy, slice_axis)
-    spatial = [a for a in range(geometry.dimension) if a != axis]
-    target = resampled_geometry(geometry, shape)
-    array = _resampled(volume, target)
+    seen, turn = _turned(volume, policy)
+    axis, shape, note = _planned(seen, policy, slice_axis)
+    spatial = [a for a in range(volume.dimension) if a != axis]
+    target = resampled_geometry(seen.geometry, shape)
+    array = _resampled(seen, target)
     samples = array[None] if axis is None else np.moveaxis(array, axis, 0)
     scaled = np.stack([_scaled(sample, policy) for sample in samples])
     return ModelView(
         image=torch.from_numpy(scaled[:, None]),
         spacing_mm=tuple(target.spacing_zyx[a] for a in spatial),
         slice_axis=axis,
-        source_geometry=geometry,
+        source_geometry=volume.geometry,
         note=note,
+        turn=turn,
     )
 
 
@@ -190,9 +205,20 @@ def model_shape(
 
     Args and errors: as `to_model_grid`.
     """
-    axis, shape, _ = _planned(volume, policy, slice_axis)
+    axis, shape, _ = _planned(_turned(volume, policy)[0], policy, slice_axis)
     samples = 1 if axis is None else shape[axis]
     return (samples, 1, *(count for a, count in enumerate(shape) if a != axis))
+
+
+def _turned(volume: Volume, policy: GridPolicy) -> tuple[Volume, Turn | None]:
+    """The image with its axes as the model knows them, and how it was turned."""
+    if not policy.orientation or volume.dimension == 2:
+        return volume, None
+    turn = turn_to(volume.geometry, policy.orientation)
+    if turn is None:
+        return volume, None
+    geometry = turn.geometry(volume.geometry)
+    return replace(volume, array=turn.array(volume.array), geometry=geometry), turn
 
 
 def _planned(
@@ -232,6 +258,15 @@ def _policy_rules(policy: GridPolicy) -> list[tuple[bool, str]]:
         (
             len(span) != 2 or not span[0] < span[1],
             f"`intensity_range` must be two rising numbers, got {span}",
+        ),
+        (
+            policy.orientation != "" and not is_orientation(policy.orientation),
+            "`orientation` must be three letters, one of each of R L, A P and I S, such as LPS, "
+            f"got {policy.orientation!r}",
+        ),
+        (
+            policy.orientation != "" and policy.dimension == 2,
+            f"`orientation` must be empty for a 2D model, got {policy.orientation!r}",
         ),
         (
             percentile and (min(span) < 0 or max(span) > 100),

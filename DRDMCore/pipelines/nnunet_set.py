@@ -7,6 +7,7 @@ manual_data_splits.md.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from DRDMCore.errors import InputError
 from DRDMCore.imaging import (
     Case,
     list_cases,
+    patients_of,
     read_image,
     read_labels,
     require_same_geometry,
@@ -103,7 +105,9 @@ def export_augmented(job: NnunetJob, progress: Callback | None = None) -> dict[s
     remove_partials([job.out, *(path for path in job.out.glob("*") if path.is_dir())])
     write_manifest(job.out / NAME, manifest)
     total = len(sources)
-    tell(progress, Event("start", f"{total} cases to write to {job.out}", 0, total))
+    patients = len({source.case.patient for source in sources})
+    message = f"{total} cases of {patients} patients to write to {job.out}"
+    tell(progress, Event("start", message, 0, total))
     for number, source in enumerate(sources, start=1):
         _write(job.out, source, mapping, ending)
         tell(progress, Event("case", source.case.name, number, total))
@@ -144,10 +148,11 @@ def _sources(job: NnunetJob, augmented: Mapping[str, Any]) -> list[_Source]:
     """The originals, each followed by its versions."""
     place = job.augmented if job.augmented.is_dir() else job.augmented.parent
     known = {case.name: case for case in list_cases(job.images, job.labels)}
+    patient_of = dict(zip(known, patients_of([*known]), strict=True))
     found: dict[str, list[_Source]] = {}
     for record in augmented["samples"]:
         case = _checked(known.get(record["case"]), record)
-        patient = case.name if case.patient is None else f"patient {case.patient}"
+        patient = patient_of[case.name]
         if case.name not in found:
             assert case.labels is not None  # `_checked` has seen to it
             original = SetCase(case.name, patient, original=True)
@@ -155,7 +160,21 @@ def _sources(job: NnunetJob, augmented: Mapping[str, Any]) -> list[_Source]:
         image, labels = (place / record["files"][kind]["path"] for kind in ("image", "labels"))
         version = SetCase(record["name"], patient, original=False)
         found[case.name].append(_Source(version, image, labels))
-    return [source for name in sorted(found) for source in found[name]]
+    sources = [source for name in sorted(found) for source in found[name]]
+    _require_own_names(sources, job.augmented)
+    return sources
+
+
+def _require_own_names(sources: Sequence[_Source], augmented: Path) -> None:
+    """Refuse two cases of one name, as in a folder of versions that was augmented again."""
+    names = [source.case.name for source in sources]
+    counted = Counter(map(str.casefold, names))
+    double = sorted(name for name in names if counted[name.casefold()] > 1)
+    if double:
+        raise InputError(
+            f"every case must have a name of its own, but scans and versions of {augmented} share "
+            f"{double[0]}: rename the scans, and augment them again."
+        )
 
 
 def _checked(case: Case | None, record: Mapping[str, Any]) -> Case:

@@ -11,7 +11,15 @@ import numpy as np
 import torch
 
 from DRDMCore.fields import RandomFieldSettings
-from DRDMCore.imaging import GridPolicy, Volume, to_model_grid
+from DRDMCore.imaging import (
+    Geometry,
+    GridPolicy,
+    Volume,
+    most_common,
+    orientation_of,
+    to_model_grid,
+    turn_to,
+)
 from DRDMCore.progress import Callback, Event, tell
 from DRDMCore.training.settings import TrainingSettings
 from DRDMCore.training.sources import Source, find_sources
@@ -36,7 +44,8 @@ def plan_settings(data: str, name: str, progress: Callback | None = None) -> Tra
     images' own. The shape is, for each axis, what covers three quarters of the images, to the next
     multiple of 8; the others are cut at random. If that is more than 64^3 (3D) or 192^2 (2D)
     voxels, or 192 on a side, the voxels are made coarser, so that a step stays affordable. The
-    random field has 32 control points along the longest side, but none closer than 2 voxels.
+    random field has 32 control points along the longest side, but none closer than 2 voxels. A 3D
+    network gets volumes turned so that their axes run as those of most do.
 
     Args:
         data: As `sources.find_sources` describes.
@@ -51,7 +60,8 @@ def plan_settings(data: str, name: str, progress: Callback | None = None) -> Tra
     sources, _ = find_sources(data, phantoms=TrainingSettings.subjects)
     volumes = _look(sources, progress)
     dimension = _dimension(volumes)
-    boxes = [_box(volume, dimension) for volume in volumes]
+    orientation = _orientation(volumes) if dimension == 3 else ""
+    boxes = [_box(volume, dimension, orientation) for volume in volumes]
     spacing_mm = statistics.median(math.prod(spacing) ** (1 / dimension) for _, spacing in boxes)
     extents_mm = [np.multiply(count, spacing) for count, spacing in boxes]
     covered_mm = np.percentile(np.stack(extents_mm), _COVERED, axis=0)
@@ -60,7 +70,9 @@ def plan_settings(data: str, name: str, progress: Callback | None = None) -> Tra
     return TrainingSettings(
         name=name,
         data=data,
-        grid=GridPolicy(dimension=dimension, mode="spacing", spacing_mm=spacing_mm),
+        grid=GridPolicy(
+            dimension=dimension, mode="spacing", spacing_mm=spacing_mm, orientation=orientation
+        ),
         shape=shape,
         field=RandomFieldSettings(control_spacing=max(2.0, max(shape) / _CONTROL_POINTS)),
         steps=STEPS,
@@ -92,14 +104,25 @@ def _dimension(volumes: Sequence[Volume]) -> int:
     return 2 if 2 * stacks > len(volumes) else 3
 
 
-def _box(volume: Volume, dimension: int) -> tuple[list[int], list[float]]:
+def _orientation(volumes: Sequence[Volume]) -> str:
+    """Where the axes of most volumes run to."""
+    return most_common([orientation_of(volume.geometry) for volume in volumes])
+
+
+def _box(volume: Volume, dimension: int, orientation: str) -> tuple[list[int], list[float]]:
     """Voxels and their size, mm, per axis that the network sees, array order."""
-    geometry = volume.geometry
+    geometry = _turned(volume.geometry, orientation)
     axes = list(range(geometry.dimension))
     if dimension < geometry.dimension:
         view = to_model_grid(volume, GridPolicy(dimension=2, side=_MULTIPLE))
         axes = [axis for axis in axes if axis != view.slice_axis]
     return [geometry.shape[a] for a in axes], [geometry.spacing_zyx[a] for a in axes]
+
+
+def _turned(geometry: Geometry, orientation: str) -> Geometry:
+    """The grid with its axes as the network will see them."""
+    turn = turn_to(geometry, orientation) if orientation else None
+    return geometry if turn is None else turn.geometry(geometry)
 
 
 def _affordable(covered_mm: np.ndarray, spacing_mm: float) -> tuple[float, tuple[int, ...]]:

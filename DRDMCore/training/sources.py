@@ -15,6 +15,7 @@ from DRDMCore.imaging import (
     case_name,
     list_images,
     patient_number,
+    patients_of,
     phantom,
     read_image,
 )
@@ -74,8 +75,8 @@ def find_sources(data: str, *, phantoms: int = 0) -> tuple[list[Source], list[st
         The images, and a sentence for each group of files that was left out.
 
         The patient is the number in the name of the patient folder, or that name; without such a
-        folder the number before the first underscore of the file's name (`Case.patient`). Files
-        without either are patients of their own.
+        folder the number before the first underscore of the file's name (`Case.patient`), or what
+        `patients_of` finds in the names. Other files are patients of their own.
 
     Raises:
         MissingFileError: If `data`, or a file of the list, does not exist.
@@ -104,7 +105,12 @@ def _flat(place: Path) -> tuple[list[Source], list[str]]:
         inner = [each.name for each in _folders(place) if each not in paths and _holds_images(each)]
         if inner:
             notes.append(f"left out the folders {_some(inner)} of {place}, beside its images")
-    return [_source(path, case_name(path), None) for path in paths], notes
+    names = [case_name(path) for path in paths]
+    told = patients_of(names)
+    return [
+        Source(name, _patient_of(path) or patient, path)
+        for name, patient, path in zip(names, told, paths, strict=True)
+    ], notes
 
 
 def _by_patient(place: Path) -> tuple[list[Source], list[str]]:
@@ -123,7 +129,8 @@ def _by_patient(place: Path) -> tuple[list[Source], list[str]]:
     for folder in folders:
         paths, left = _without_labels(list_images(folder), folder)
         notes += left
-        found += [_source(path, f"{folder.name}/{case_name(path)}", folder) for path in paths]
+        patient = _patient_of(folder) or folder.name
+        found += [Source(f"{folder.name}/{case_name(path)}", patient, path) for path in paths]
     return found, notes
 
 
@@ -148,21 +155,15 @@ def _listed(listing: Path) -> list[Source]:
     if not wanted:
         raise InputError(f"{listing} must list images, one a line, but lists none.")
     shared = os.path.commonpath([path.parent.absolute() for path, _ in wanted])
+    told = patients_of([case_name(path) for path, _ in wanted])
     found = []
-    for path, patient in wanted:
+    for (path, patient), begin in zip(wanted, told, strict=True):
         folder = Path(os.path.relpath(path.parent.absolute(), shared))
         name = (folder / case_name(path)).as_posix()
-        numbered = None if folder == Path() else _patient_of(path.parent)
-        known = patient or _patient_of(path) or numbered or name
+        told_by_place = begin if folder == Path() else _patient_of(path.parent)
+        known = patient or _patient_of(path) or told_by_place or name
         found.append(Source(name, known, path))
     return found
-
-
-def _source(path: Path, name: str, folder: Path | None) -> Source:
-    """An image of a folder, or of a patient's folder."""
-    if folder is not None:
-        return Source(name, _patient_of(folder) or folder.name, path)
-    return Source(name, _patient_of(path) or name, path)
 
 
 def _patient_of(path: Path) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from DRDMCore.atomic import write_text_whole
 from DRDMCore.model_header import read_header
-from DRDMCore.models import sha256_of
+from Testing.Experiments.weights import weights_sha256
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODELS = REPOSITORY / "Resources" / "Models"
@@ -24,7 +24,13 @@ HEAD = """\
 What each bundled model says of itself; `drdm info NAME` prints all of it. This page is written by
 `python -m Testing.Docs.model_cards` from the headers of the files in `Resources/Models`. How the
 models look: [models.md](models.md). How they were measured: the page named in each card.
+
+*Recommended* is what is used where you say nothing else. *Levels that fit* were measured later,
+with rules of their own: those of them that also hold on the test subjects are the safest choice
+(`--level 40`), higher ones change the anatomy more. Pages of figures name the hash that a file had
+when it was measured, before the figures went into its header.
 """
+_ORIENTATION = "{}; volumes whose axes run otherwise are turned for it, and fields back"
 TOLD = (
     ("modality", "Modality"),
     ("anatomy", "Anatomy"),
@@ -61,6 +67,8 @@ def _section(path: Path) -> str:
     header = read_header(path)
     card = header["card"]
     rows = [(title, str(card[key])) for key, title in TOLD if card.get(key)]
+    if header["grid"].get("orientation"):
+        rows.append(("Orientation", _ORIENTATION.format(header["grid"]["orientation"])))
     rows.append(("Network", _network(header["architecture"])))
     rows.append(("Grid", _grid(header["grid"])))
     rows.append(("Recommended", _listed(card["recommended"])))
@@ -94,11 +102,11 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 
 def _levels(path: Path) -> list[tuple[str, str]]:
-    """The levels that were found to fit this very file, if that was measured."""
+    """The levels that were found to fit these very weights, if that was measured."""
     name = f"plausibility-by-level-{path.stem}"
     advice = DOCS / "results" / f"{name}-advice.json"
     found = json.loads(advice.read_text(encoding="utf-8")) if advice.is_file() else {}
-    if found.get("sha256") != sha256_of(path):
+    if found.get("sha256") != weights_sha256(path):
         return []
     chosen, confirmed = (", ".join(map(str, found[key])) for key in ("levels", "confirmed"))
     text = f"{chosen}; on test subjects: {confirmed or 'none'}; to start from: {found['start']}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from DRDMCore.errors import InputError, MissingFileError
-from DRDMCore.imaging import case_name, list_cases, list_images
+from DRDMCore.imaging import case_name, list_cases, list_images, patients_of
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -91,3 +91,20 @@ def test_real_sets(shared_data: Path) -> None:
         cases = list_cases(shared_data / folder / "images", shared_data / folder / "labels")
         assert all(case.labels.name == case.image.name for case in cases)
         assert cases[0].patient == patient
+
+
+@pytest.mark.parametrize(
+    ("names", "patients"),
+    [
+        (["sub-01_ses-1", "sub-01_ses-2", "sub-02_a"], ["sub-01", "sub-01", "sub-02"]),
+        (["patient001_f1", "patient1001_f1"], ["patient001", "patient1001"]),
+        (["patient001_f1", "patient001_f2"], ["patient001", "patient001"]),
+        (["T1_anna", "T1_bert"], ["T1_anna", "T1_bert"]),
+        (["hippocampus_001", "hippocampus_003"], ["hippocampus_001", "hippocampus_003"]),
+        (["12_a", "13"], ["12", "13"]),
+        (["a1"], ["a1"]),
+        ([], []),
+    ],
+)
+def test_patients_are_told_by_what_names_begin_with(names, patients) -> None:
+    assert patients_of(names) == patients

@@ -144,6 +144,36 @@ def test_one_patient_makes_no_folds(augmented, tmp_path):
     assert notes == ["cases of one patient make no folds: train with fold `all`"]
 
 
+def cohort(place: Path, names: list[str]) -> NnunetJob:
+    """One version of small hearts of these names."""
+    for seed, name in enumerate(names):
+        image, labels = phantom("heart-2d", seed, shape=(40, 36))
+        write_volume(image, place / "img" / f"{name}.nii.gz")
+        write_volume(labels, place / "seg" / f"{name}.nii.gz")
+    job = AugmentJob(
+        images=place / "img", labels=place / "seg", out=place / "aug", count=1, level=20
+    )
+    augment(job)
+    return NnunetJob(job.out, job.images, place / "seg", place / "set")
+
+
+def test_sessions_of_a_patient_stay_together(tmp_path):
+    job = cohort(tmp_path, [f"sub-{n:02d}_ses-{s}" for n in (1, 2) for s in (1, 2)])
+    told: list[str] = []
+    export_augmented(job, lambda event: told.append(event.message))
+    assert told[0].startswith("8 cases of 2 patients")
+    for fold in json.loads((job.out / SPLITS).read_text(encoding="utf-8")):
+        trained, validated = ({name[:6] for name in fold[part]} for part in ("train", "val"))
+        assert not trained & validated
+
+
+def test_a_scan_named_like_a_version_is_refused(tmp_path):
+    job = cohort(tmp_path, ["a", "a_aug0001"])
+    with pytest.raises(InputError, match="a_aug0001: rename"):
+        export_augmented(job)
+    assert not job.out.exists()
+
+
 def test_stopped_and_run_again_is_as_in_one_go(augmented, written, tmp_path, digests):
     job = replace(augmented, out=tmp_path / written.name)
     with pytest.raises(Cancelled):

@@ -27,6 +27,7 @@ def test_volumes(tmp_path):
     assert (plan.grid.dimension, plan.grid.spacing_mm) == (3, 1.0)
     assert plan.shape == (48, 56, 32)  # three quarters: not for the one of 60
     assert plan.field.control_spacing == 2.0 and plan.name == "mine"
+    assert plan.grid.orientation == "LPS"
     assert plan.card["data"] == "4 images" and str(tmp_path.parent) not in str(plan.card)
 
 
@@ -64,3 +65,13 @@ def test_a_bad_image_is_named(tmp_path):
     (tmp_path / "b.nrrd").write_bytes(b"no")
     with pytest.raises(InputError, match=r"b\.nrrd"):
         plan_settings(str(tmp_path), "mine")
+
+
+def test_volumes_of_several_orientations_are_turned_to_that_of_most(tmp_path):
+    write(tmp_path / "a.nrrd", (36, 50, 30), (1.0, 1.0, 1.0))
+    for name, orientation in (("b", "SLA"), ("c", "SLA")):
+        image = sitk.DICOMOrient(sitk.ReadImage(str(tmp_path / "a.nrrd")), orientation)
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nrrd"))
+    plan = plan_settings(str(tmp_path), "mine")
+    assert plan.grid.orientation == "SLA"
+    assert plan.shape == (56, 32, 40)  # the axes of all three alike
