@@ -17,6 +17,7 @@ from DRDMCore.training.presets import find_config
 from DRDMCore.training.settings_file import read_settings
 from DRDMCore.training.subjects import read_split
 from Testing.Benchmarks.plausibility_cases import Population, from_parts, from_phantoms
+from Testing.Experiments.weights import weights_sha256
 
 CHOOSING, REPORTED = "validation", "test"
 PARTS = (CHOOSING, REPORTED)
@@ -63,7 +64,7 @@ class Plan:
 
     Attributes:
         model: Name in the model's card.
-        sha256: Of the model's file.
+        sha256: Of the model's file (`weights_sha256`).
         levels: Levels in rising order.
         recommended: The level that the card recommends.
         gain: Of the recovery, as the card has it; `None` for other networks.
@@ -133,9 +134,10 @@ def make_plan(
                 f"the {part} subjects must not be trained on, but {known[0]!r} is: correct the "
                 "split."
             )
+    assert model.path is not None
     return Plan(
         model=model.card.name,
-        sha256=model.sha256,
+        sha256=weights_sha256(model.path),
         levels=tuple(sorted(set(chosen))),
         recommended=recommended,
         gain=model.architecture.get("gain"),

@@ -16,16 +16,17 @@ of a study that has none in the repository (acdc), which `run` and `look` do whe
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
+import json
 import sys
-import time
 from pathlib import Path
 
 import torch
 
+from DRDMCore.atomic import write_text_whole
 from DRDMCore.errors import DRDMError, InputError
-from Testing.Benchmarks.accuracy_row import shared
-from Testing.Benchmarks.machine import REPOSITORY, RESULTS
+from Testing.Experiments.command import parser_of, tell, tell_plan
 from Testing.Experiments.few_shot.arms import ARMS
 from Testing.Experiments.few_shot.fields import FieldCache
 from Testing.Experiments.few_shot.generators import (
@@ -33,17 +34,17 @@ from Testing.Experiments.few_shot.generators import (
     require_trained_here,
     require_unseen,
 )
+from Testing.Experiments.few_shot.longer import lengthened
 from Testing.Experiments.few_shot.page import write_page
 from Testing.Experiments.few_shot.pictures import draw_samples_of_arms
-from Testing.Experiments.few_shot.plan import TUNING, Run, best_settings, labelled
+from Testing.Experiments.few_shot.plan import Run, best_settings, labelled
 from Testing.Experiments.few_shot.plan import test_runs as runs_of_test
 from Testing.Experiments.few_shot.plan import tuning_runs as runs_of_tuning
 from Testing.Experiments.few_shot.records import Records
 from Testing.Experiments.few_shot.running import Bench, describe_fields, make_runs
 from Testing.Experiments.few_shot.slices import subjects_of
 from Testing.Experiments.few_shot.study import STUDIES, Study
-
-_PAUSE = 20.0  # seconds until another process may have finished a run
+from Testing.Experiments.planned import make_tuning
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.command == "train":
             require_trained_here(study)
         if arguments.command in ("train", "run", "look"):
-            generators.make(arguments.device, _tell)
+            generators.make(arguments.device, tell)
         study = generators.identified()
         if arguments.command == "page":
             write_page(study, records, _extra(study, arguments))
@@ -76,16 +77,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(bench: Bench, arguments: argparse.Namespace) -> None:
     """Tune, then make the runs that are reported."""
-    study, left = bench.study, arguments.limit
-    tuning = list(runs_of_tuning(study))
-    before = len(bench.records.rows())
-    while make_runs(bench, tuning, limit=left):
-        if left is not None:
-            break
-        time.sleep(_PAUSE)  # the settings are chosen when all processes have finished theirs
+    study, tuning = bench.study, list(runs_of_tuning(bench.study))
+    write_text_whole(bench.records.split, f"{json.dumps(bench.subjects.parts, indent=1)}\n")
+    make = functools.partial(make_runs, bench, tuning)
+    left = make_tuning(bench.records, make, arguments.limit)
     chosen = best_settings(bench.records.rows(), study)
-    if left is not None:
-        left -= len(bench.records.rows()) - before
     if len(chosen) < len(study.tuned):
         bench.tell("the tuning is not finished: run again")
         return
@@ -102,24 +98,13 @@ def run(bench: Bench, arguments: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m Testing.Experiments.few_shot",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    commands = ("run", "page", "look", "plan", "train")
+    parser = parser_of("few_shot", __doc__, commands, list(STUDIES))
     add = parser.add_argument
-    add("command", choices=("run", "page", "look", "plan", "train"))
-    add("--study", choices=sorted(STUDIES), default="hippocampus")
-    add("--data", type=Path, default=shared("data"), help="folder of the data sets")
-    add("--model", help="generator instead of the study's: name or file")
     add("--own-models", type=Path, help="folder of generators for the arm drdm-own")
     add("--n", type=_numbers, help="only these numbers of labelled subjects, such as 5,2; 0: all")
-    add("--arms", type=lambda text: text.split(","), help="only these arms")
-    add("--limit", type=int, help="make at most so many runs")
-    add("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
-    add("--threads", type=int, default=1, help="threads of torch (1)")
-    add("--out", type=Path, default=REPOSITORY / "experiments-output", help="working folder")
-    add("--results", type=Path, default=RESULTS, help="folder of tables and pages")
+    add("--subsets", type=_numbers, help="only the labelled subsets of these numbers, such as 0,1")
+    add("--iterations", type=int, help="train the networks of the test for so many steps")
     add("--pictures", type=Path, default=Path("few-shot-samples"), help="folder for `look`")
     return parser
 
@@ -132,12 +117,11 @@ def _numbers(text: str) -> list[int]:
 def _extra(study: Study, arguments: argparse.Namespace) -> tuple[str, ...]:
     """Arms beyond the planned ones."""
     planned = {*study.decisive, *study.later}
-    possible = [name for name, arm in ARMS.items() if {*arm.tuned_as} <= {*study.tuned}]
     asked = arguments.arms or ()
-    unknown = sorted(set(asked) - {*planned, *possible})
+    unknown = sorted(set(asked) - set(study.possible))
     if unknown:
         raise InputError(
-            f"`arms` must be of {', '.join(possible)}, got {unknown[0]!r}: correct the name."
+            f"`arms` must be of {', '.join(study.possible)}, got {unknown[0]!r}: correct the name."
         )
     own = {"drdm-own"} if arguments.own_models is not None else set()
     return tuple(name for name in ARMS if name in {*asked, *own} - planned)
@@ -146,7 +130,9 @@ def _extra(study: Study, arguments: argparse.Namespace) -> tuple[str, ...]:
 def _wanted(runs: list[Run], arguments: argparse.Namespace) -> list[Run]:
     """The runs that the options leave."""
     arms, numbers = arguments.arms or tuple(ARMS), arguments.n
-    return [each for each in runs if each.arm in arms and (not numbers or each.n in numbers)]
+    wanted = [each for each in runs if each.arm in arms and (not numbers or each.n in numbers)]
+    wanted = [e for e in wanted if arguments.subsets is None or e.subset in arguments.subsets]
+    return lengthened(wanted, arguments.iterations) if arguments.iterations else wanted
 
 
 def _bench(study: Study, generators: Generators, arguments: argparse.Namespace) -> Bench:
@@ -164,31 +150,20 @@ def _bench(study: Study, generators: Generators, arguments: argparse.Namespace) 
         records.folder / "fields",
         str(generators.own),
         device,
-        _tell,
+        tell,
         others=generators.others,
     )
-    return Bench(subjects, cache, records, arguments.own_models, device, _tell)
+    return Bench(subjects, cache, records, arguments.own_models, device, tell)
 
 
 def _tell_plan(study: Study, records: Records, arguments: argparse.Namespace) -> None:
     """What is done and what is missing."""
     rows = records.rows()
-    done = {row["key"] for row in rows}
     chosen = best_settings(rows, study)
-    runs = list(runs_of_tuning(study))
+    runs = []
     if len(chosen) == len(study.tuned):
-        runs += _wanted(runs_of_test(study, chosen, _extra(study, arguments)), arguments)
-    for each in runs:
-        print("done   " if each.key in done else "missing", each.key)
-    for name, setting in chosen.items():
-        print(f"tuned on {study.tuning_subsets} subsets: {name} {dict(setting)}")
-    if not any(each.stage != TUNING for each in runs):
-        print("the runs of the test follow when the tuning is finished")
-
-
-def _tell(text: str) -> None:
-    """Progress."""
-    print(text, file=sys.stderr, flush=True)
+        runs = _wanted(runs_of_test(study, chosen, _extra(study, arguments)), arguments)
+    tell_plan(rows, list(runs_of_tuning(study)), runs, chosen)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-Setting = Mapping[str, Any]
-"""What a kind of field is drawn with, and `p`, the share of deformed samples."""
+from Testing.Experiments.planned import Setting
 
 
 @dataclass(frozen=True)
@@ -97,10 +94,19 @@ ARMS = {
         Arm("mixed", "+ DRDM and elastic", kinds=("drdm", "elastic"), tuned_as=("drdm", "elastic")),
         Arm("drdm-between", "+ DRDM, between samples", kinds=("between",), tuned_as=("drdm",)),
         Arm("drdm-smooth", "+ DRDM, smoothed", kinds=("smooth",), tuned_as=("drdm",)),
+        Arm(
+            "registration-all",
+            "+ registration with unlabelled subjects",
+            kinds=("population",),
+            tuned_as=("drdm",),
+        ),
         Arm("drdm-own", "+ DRDM trained on these alone", kinds=("own",), tuned_as=("drdm",)),
     )
 }
 """By name, in the order in which they run and are shown."""
+
+REGISTERED = {"registration", "population"}
+"""Kinds of fields that come from registrations: to labelled subjects, or to any."""
 
 DECISIVE = ("affine", "elastic", "random", "drdm")
 OTHERS = ("none", "registration", "mixed")
@@ -115,11 +121,6 @@ def settings_of(arm: Arm, chosen: Mapping[str, Setting]) -> dict[str, Setting]:
     """
     names = arm.tuned_as or (arm.name,) * len(arm.kinds)
     found = {kind: chosen[name] for kind, name in zip(arm.kinds, names, strict=True)}
-    if "registration" in found:  # nothing is drawn there: only the share of samples matters
-        found["registration"] = {"p": found["registration"]["p"]}
+    for kind in REGISTERED & set(found):  # nothing is drawn: only the share of samples matters
+        found[kind] = {"p": found[kind]["p"]}
     return found
-
-
-def as_text(settings: Mapping[str, Setting]) -> str:
-    """Settings by kind as one line, the same for the same settings."""
-    return json.dumps(settings, sort_keys=True, separators=(",", ":"))

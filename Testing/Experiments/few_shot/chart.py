@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw
-
-from DRDMCore.atomic import written_whole
-from DRDMCore.training.loss_picture import nice_ticks
 from Testing.Experiments.few_shot.arms import ARMS
 from Testing.Experiments.few_shot.numbers import Cells
 from Testing.Experiments.few_shot.study import ALL
+from Testing.Experiments.score_chart import Margins, ScoreChart
 
-_SIZE = (960, 520)
-_LEFT, _TOP, _RIGHT, _BOTTOM = 60, 20, 250, 60
+_MARGINS = Margins(left=60, top=20, right=250, bottom=60)
 _COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9", "#8c6d31"),
-    *("#7f7f7f", "#9467bd", "#17becf", "#bcbd22"),
+    *("#7f7f7f", "#9467bd", "#17becf", "#bcbd22", "#aa3377"),
 )
 
 
@@ -36,34 +32,22 @@ def draw_chart(found: Cells, numbers: Sequence[int], path: Path) -> None:
     arms = [arm for arm in ARMS if any(a == arm for _, a in found)]
     values = [float(v) for cell in found.values() for v in cell.by_subset]
     low, high = min(values) - 0.5, max(values) + 0.5
-    picture = Image.new("RGB", _SIZE, "white")
-    pen = ImageDraw.Draw(picture)
-    pen.font_size = 13
-    width, height = _SIZE[0] - _LEFT - _RIGHT, _SIZE[1] - _TOP - _BOTTOM
-
-    def level(value: float) -> float:
-        return _TOP + (high - value) / (high - low) * height
-
-    for value in nice_ticks(low, high):
-        pen.line([(_LEFT, level(value)), (_LEFT + width, level(value))], fill="#e0e0e0")
-        pen.text((_LEFT - 8, level(value)), f"{value:g}", fill="black", anchor="rm")
+    chart = ScoreChart((960, 520), _MARGINS, low, high)
+    step = chart.width / len(numbers) / (len(arms) + 1)
     for place, n in enumerate(numbers):
-        begin, step = _LEFT + place * width / len(numbers), width / len(numbers) / (len(arms) + 1)
+        begin = chart.left + place * chart.width / len(numbers)
         name = "all" if n == ALL else f"n = {n}"
-        pen.text((begin + step * (len(arms) + 1) / 2, _TOP + height + 8), name, fill="black")
+        chart.text((begin + step * (len(arms) + 1) / 2, chart.foot + 8), name)
         for number, arm in enumerate(arms):
             if (n, arm) not in found:
                 continue
             x, runs = begin + step * (number + 1), found[n, arm].by_subset
             for value in runs:
-                y = level(float(value))
-                pen.ellipse([x - 3, y - 3, x + 3, y + 3], outline=_COLOURS[number])
-            y = level(float(runs.mean()))
-            pen.line([(x - 0.4 * step, y), (x + 0.4 * step, y)], fill=_COLOURS[number], width=3)
+                chart.dot(x, float(value), _COLOURS[number], radius=3)
+            chart.bar(x, float(runs.mean()), _COLOURS[number], half=0.4 * step)
     for number, arm in enumerate(arms):
-        spot = (_LEFT + width + 12, _TOP + 10 + 22 * number)
-        pen.text(spot, ARMS[arm].title, fill=_COLOURS[number])
-    title = "Dice (%) on test subjects by number of labelled subjects: runs and their mean"
-    pen.text((_LEFT + width / 2, _SIZE[1] - 10), title, fill="black", anchor="ms")
-    with written_whole(path) as temporary:
-        picture.save(temporary)
+        spot = (chart.left + chart.width + 12, _MARGINS.top + 10 + 22 * number)
+        chart.text(spot, ARMS[arm].title, _COLOURS[number])
+    chart.save(
+        path, "Dice (%) on test subjects by number of labelled subjects: runs and their mean"
+    )

@@ -26,9 +26,10 @@ from DRDMCore.pipelines.augment_plan import derived_seed
 from DRDMCore.pipelines.sampling import Sample, draw_samples, see
 from DRDMCore.pipelines.settings import SamplingSettings, resolved
 from Testing.Experiments.few_shot import matching
-from Testing.Experiments.few_shot.arms import Setting, as_text
 from Testing.Experiments.few_shot.registering import registered
 from Testing.Experiments.few_shot.subjects import Subjects, fitted
+from Testing.Experiments.planned import Setting, as_text
+from Testing.Experiments.weights import weights_sha256
 
 _SMOOTHED = 2.0
 """Voxels: deviation of the Gaussian by which recovered fields are smoothed in the arm that asks."""
@@ -112,9 +113,15 @@ class FieldCache:
     def _place(self, kind: str, setting: Setting) -> Path:
         """The folder of a kind and setting; another model or grid has another one."""
         drawn = {key: value for key, value in setting.items() if key != "p"}
-        model = "" if kind == "elastic" else self.generator(drawn.get("model")).sha256
+        model = "" if kind == "elastic" else self._known_by(drawn.get("model"))
         text = f"{as_text({kind: drawn})} {model} {self.subjects.study.shape}"
         return self.folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+    def _known_by(self, model: str | None) -> str:
+        """The hash of a generator's weights."""
+        path = self.generator(model).path
+        assert path is not None
+        return weights_sha256(path)
 
     def _draws(self, kind: str, setting: Setting, name: str, count: int) -> Draws:
         """Fields of a sample, at least as many as wanted."""

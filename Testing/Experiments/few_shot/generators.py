@@ -11,13 +11,14 @@ from pathlib import Path
 
 from DRDMCore.atomic import write_text_whole, written_whole
 from DRDMCore.errors import InputError
-from DRDMCore.models import find_model, import_published, save_model, sha256_of
+from DRDMCore.models import find_model, import_published, save_model
 from DRDMCore.progress import Event
 from DRDMCore.training.trainer import train
 from Testing.Experiments.few_shot.records import Records
 from Testing.Experiments.few_shot.slices import patient_of
 from Testing.Experiments.few_shot.study import Study
 from Testing.Experiments.few_shot.subjects import Subjects, training_settings
+from Testing.Experiments.weights import weights_sha256
 
 _PAUSE = 20.0  # seconds until another process may have trained it
 _TOLD = 60.0  # seconds between two lines of progress
@@ -147,7 +148,7 @@ def require_unseen(model: Path, subjects: Subjects) -> None:
 
 def _named(path: Path) -> str:
     """Name and hash of a model's file."""
-    return f"{path.stem} {sha256_of(path)[:12]}"
+    return f"{path.stem} {weights_sha256(path)[:12]}"
 
 
 def _told(tell: Tell) -> Callable[[Event], bool]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from Testing.Experiments.few_shot.arms import ARMS
-from Testing.Experiments.few_shot.plan import TEST
-from Testing.Experiments.few_shot.records import Row, Scores
 from Testing.Experiments.few_shot.study import ALL
+from Testing.Experiments.finished import Row, Scores
+from Testing.Experiments.planned import TEST
 
 DICE, SURFACE, HD95 = 0, 1, 2
 
@@ -93,6 +93,9 @@ def cells(
         scores: Scores by run.
         keys: The runs of the plan; other rows come from other settings.
         patient_of: Whose a subject is.
+
+    Raises:
+        ValueError: If the plan has two runs of an arm on one subset.
     """
     owners: tuple[str, ...] = ()
     grouped: dict[tuple[int, str], dict[int, np.ndarray]] = {}
@@ -103,6 +106,8 @@ def cells(
             table = [list(subjects[name].values()) for name in sorted(subjects)]
             owners = tuple(patient_of(name) for name in sorted(subjects))
             place = grouped.setdefault((int(row["n"]), row["arm"]), {})
+            if int(row["subset"]) in place:
+                raise ValueError(f"`keys` must name one run per arm and subset, got {row['key']}.")
             place[int(row["subset"])] = np.array(table, dtype=float)
     return {
         place: Cell(tuple(sorted(found)), np.stack([found[k] for k in sorted(found)]), owners)

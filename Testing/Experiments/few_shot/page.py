@@ -14,6 +14,7 @@ from Testing.Benchmarks.machine import table
 from Testing.Experiments.few_shot import matching
 from Testing.Experiments.few_shot.arms import ARMS
 from Testing.Experiments.few_shot.chart import draw_chart
+from Testing.Experiments.few_shot.longer import longer_section
 from Testing.Experiments.few_shot.measures import known_mean
 from Testing.Experiments.few_shot.numbers import (
     DICE,
@@ -27,10 +28,19 @@ from Testing.Experiments.few_shot.numbers import (
     paired,
     tuning_means,
 )
-from Testing.Experiments.few_shot.plan import TEST, Run, best_settings, test_runs, tuning_runs
-from Testing.Experiments.few_shot.records import Records, Row
+from Testing.Experiments.few_shot.persons import persons_section
+from Testing.Experiments.few_shot.plan import (
+    Run,
+    best_settings,
+    reported_keys,
+    test_runs,
+    tuning_runs,
+)
+from Testing.Experiments.few_shot.records import Records
 from Testing.Experiments.few_shot.slices import patient_of
 from Testing.Experiments.few_shot.study import ALL, Study
+from Testing.Experiments.finished import Row
+from Testing.Experiments.planned import missing_in_words
 
 _NUMBERS = (1, 2, 5, 20, ALL)
 _NONE = "not measured"
@@ -50,9 +60,7 @@ def write_page(study: Study, records: Records, extra: Sequence[str] = ()) -> Non
     chosen = best_settings(rows, study)
     complete = all(name in chosen for name in study.tuned)
     runs = test_runs(study, chosen, extra) if complete else []
-    asked_before = [row["arm"] for row in rows if row["stage"] == TEST]
-    known = test_runs(study, chosen, [*extra, *dict.fromkeys(asked_before)]) if complete else []
-    keys = [run.key for run in known]
+    keys = reported_keys(study, rows, extra)
     found = cells(rows, records.scores(), keys, functools.partial(patient_of, study))
     picture = records.table.with_suffix(".png")
     lines = [
@@ -65,6 +73,8 @@ def write_page(study: Study, records: Records, extra: Sequence[str] = ()) -> Non
         "",
         *_facts(study, rows, tuning, runs),
         *_results(study, found, picture.name),
+        *persons_section(study, records, found),
+        *longer_section(rows, [*keys, *(run.key for run in tuning)]),
         *_tuning(rows, tuning, chosen),
         *_fields(records),
     ]
@@ -76,11 +86,10 @@ def write_page(study: Study, records: Records, extra: Sequence[str] = ()) -> Non
 
 def _facts(study: Study, rows: Sequence[Row], tuning: list[Run], runs: list[Run]) -> list[str]:
     """How it was measured and what is missing."""
-    keys = {row["key"] for row in rows}
     known = {run.key for run in [*tuning, *runs]}
     used = [row for row in rows if row["key"] in known]
     settings = study.training
-    missing = _missing(keys, tuning, runs)
+    missing = missing_in_words(rows, tuning, runs, lambda run: f"n = {_number(run.n)} {run.arm}")
     seconds = sum(float(row["seconds"]) + float(row["drawing_seconds"]) for row in used)
     return [
         f"- runs: {len(used)} finished, {seconds / 3600:.1f} hours together; {missing}",
@@ -96,21 +105,6 @@ def _facts(study: Study, rows: Sequence[Row], tuning: list[Run], runs: list[Run]
         f"- commits: {', '.join(sorted({row['commit'] for row in used})) or 'none'}",
         "",
     ]
-
-
-def _missing(keys: set[str], tuning: list[Run], runs: list[Run]) -> str:
-    """What is not finished, in words."""
-    left = sum(run.key not in keys for run in tuning)
-    if left:
-        return f"**missing: {left} of {len(tuning)} runs of tuning, and all of the test**"
-    counts: dict[str, int] = {}
-    for run in runs:
-        if run.key not in keys:
-            name = f"n = {_number(run.n)} {run.arm}"
-            counts[name] = counts.get(name, 0) + 1
-    if not counts:
-        return "none is missing"
-    return "**missing: " + "; ".join(f"{name} ({n})" for name, n in counts.items()) + "**"
 
 
 def _results(study: Study, found: Cells, picture: str) -> list[str]:
@@ -145,11 +139,11 @@ def _results(study: Study, found: Cells, picture: str) -> list[str]:
 
 def _against_others(found: Cells, arm: str) -> list[str]:
     """Differences between an arm and all others, and the gap that it closes."""
+    lines = [line for n in _NUMBERS for line in _differences(found, n, arm)]
+    if not lines:
+        return ["No subset is finished with DRDM and another arm yet.", ""]
     return [
-        *table(
-            ["n", "DRDM minus", "difference", "subsets", "both", "better on"],
-            [line for n in _NUMBERS for line in _differences(found, n, arm)],
-        ),
+        *table(["n", "DRDM minus", "difference", "subsets", "both", "better on"], lines),
         "",
         *table(["n", "best other arm", "gap closed", "95 %"], _gaps(found, arm)),
         "",

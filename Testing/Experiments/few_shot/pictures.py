@@ -11,8 +11,9 @@ from PIL import Image
 from DRDMCore.pipelines.pictures import montage, render_slice
 from Testing.Experiments.few_shot.arms import ARMS, settings_of
 from Testing.Experiments.few_shot.augmenting import Augmenter
-from Testing.Experiments.few_shot.plan import TEST, labelled, run_of
+from Testing.Experiments.few_shot.plan import labelled, run_of
 from Testing.Experiments.few_shot.running import Bench, pools
+from Testing.Experiments.planned import TEST
 
 _SAMPLES = 6
 
@@ -31,10 +32,9 @@ def draw_samples_of_arms(bench: Bench, folder: Path) -> None:
     study = bench.study
     middle = {name: grid[len(grid) // 2] for name, grid in study.grids.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    for name, arm in ARMS.items():
-        if "own" in arm.kinds or not {*arm.tuned_as} <= {*study.tuned}:
-            continue
-        if arm.kinds and not arm.tuned_as and name not in study.tuned:
+    for name in study.possible:
+        arm = ARMS[name]
+        if "own" in arm.kinds:
             continue
         settings = {k: {**s, "p": 1.0} for k, s in settings_of(arm, middle).items()}
         run = run_of(study, TEST, 2, 0, name, settings)

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
 from Testing.Experiments.few_shot.arms import (
     ARMS,
-    Setting,
-    as_text,
     settings_of,
 )
 from Testing.Experiments.few_shot.study import ALL, Study
-
-TUNING, TEST = "tuning", "test"
+from Testing.Experiments.planned import TEST, TUNING, PlannedRun, Setting, as_text, best_of
 
 GENERATED = {"drdm", "random", "between", "smooth"}
 """Kinds of fields that the generator or its statistics enter."""
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(PlannedRun):
     """One network.
 
     Attributes:
-        study: Name of the study.
-        stage: `tuning` (scored on validation subjects) or `test`.
         n: Number of labelled subjects; 0 for all.
         subset: Number of the labelled subset, and of the initialisation.
-        arm: How it is augmented.
-        settings: Settings by kind of field, as `arms.as_text` writes them.
         iterations: Optimisation steps.
         batch: Images per step.
         fields: Pre-drawn fields per labelled subject.
@@ -41,12 +32,8 @@ class Run:
         generator: Name and hash of the generator, where the arm has to do with it.
     """
 
-    study: str
-    stage: str
     n: int
     subset: int
-    arm: str
-    settings: str
     iterations: int
     batch: int
     fields: int
@@ -54,17 +41,9 @@ class Run:
     generator: str
 
     @property
-    def key(self) -> str:
-        """A name that no other run has; changed settings make another run."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        short = hashlib.sha256(text.encode()).hexdigest()[:10]
-        return f"{self.study}-{self.stage}-n{self.n}-s{self.subset}-{self.arm}-{short}"
-
-    @property
-    def by_kind(self) -> dict[str, Setting]:
-        """The settings by kind of field."""
-        kinds: dict[str, Setting] = json.loads(self.settings)
-        return kinds
+    def place(self) -> str:
+        """Number of labelled subjects, subset, arm."""
+        return f"n{self.n}-s{self.subset}-{self.arm}"
 
 
 def run_of(
@@ -73,17 +52,17 @@ def run_of(
     """A run with what the study says of its training."""
     training = study.training
     return Run(
-        study.name,
-        stage,
-        n,
-        subset,
-        arm,
-        as_text(settings),
-        training.iterations[n],
-        training.batch,
-        training.fields[n] if settings else 0,
-        f"BasicUNet {training.features} {training.precision}",
-        _generator(study, settings),
+        study=study.name,
+        stage=stage,
+        n=n,
+        subset=subset,
+        arm=arm,
+        settings=as_text(settings),
+        iterations=training.iterations[n],
+        batch=training.batch,
+        fields=training.fields[n] if settings else 0,
+        network=f"BasicUNet {training.features} {training.precision}",
+        generator=_generator(study, settings),
     )
 
 
@@ -119,6 +98,26 @@ def test_runs(study: Study, chosen: Mapping[str, Setting], arms: Sequence[str] =
     return runs
 
 
+def reported_keys(
+    study: Study, rows: Sequence[Mapping[str, str]], arms: Sequence[str] = ()
+) -> list[str]:
+    """Keys of the runs of the test that count: of the plan, and of arms that were asked for.
+
+    Rows of other settings, models or lengths of training are not among them; nor is any row while
+    tuning goes on.
+
+    Args:
+        study: The study, with its generators.
+        rows: Finished runs.
+        arms: Further arms.
+    """
+    chosen = best_settings(rows, study)
+    if not all(name in chosen for name in study.tuned):
+        return []
+    asked_before = [row["arm"] for row in rows if row["stage"] == TEST]
+    return [run.key for run in test_runs(study, chosen, [*arms, *dict.fromkeys(asked_before)])]
+
+
 def _generator(study: Study, settings: Mapping[str, Setting]) -> str:
     """Name and hash of the generator that fields are drawn by or matched to, if any."""
     drawn = [settings[kind] for kind in settings if kind in GENERATED]
@@ -135,19 +134,7 @@ def best_settings(rows: Sequence[Mapping[str, str]], study: Study) -> dict[str, 
     Returns:
         Setting by arm; an arm is left out as long as one of its tuning runs is missing.
     """
-    done = {row["key"]: float(row["dice"]) for row in rows}
-    scores: dict[str, dict[str, list[float]]] = {name: {} for name in study.tuned}
-    complete = set(study.tuned)
-    for run in tuning_runs(study):
-        if run.key not in done:
-            complete.discard(run.arm)
-            continue
-        scores[run.arm].setdefault(run.settings, []).append(done[run.key])
-    best = {}
-    for name in sorted(complete):
-        means = {text: sum(values) / len(values) for text, values in scores[name].items()}
-        best[name] = json.loads(max(means, key=lambda text: means[text]))[ARMS[name].kinds[0]]
-    return best
+    return best_of(rows, tuning_runs(study), study.tuned)
 
 
 def labelled(run: Run, study: Study, training: Sequence[str]) -> list[str]:

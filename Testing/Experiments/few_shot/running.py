@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import functools
 import json
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,20 +17,23 @@ from DRDMCore.atomic import write_text_whole
 from DRDMCore.errors import InputError
 from DRDMCore.models import sha256_of
 from DRDMCore.pipelines.augment_plan import derived_seed
-from Testing.Benchmarks.machine import commit
 from Testing.Experiments.few_shot import matching
-from Testing.Experiments.few_shot.arms import ARMS, Setting
+from Testing.Experiments.few_shot.arms import ARMS, REGISTERED
 from Testing.Experiments.few_shot.augmenting import Augmenter, Pool
 from Testing.Experiments.few_shot.fields import FieldCache
 from Testing.Experiments.few_shot.measures import known_mean, scores
 from Testing.Experiments.few_shot.network import segmented, trained
-from Testing.Experiments.few_shot.plan import GENERATED, TUNING, Run, labelled
+from Testing.Experiments.few_shot.plan import GENERATED, Run, labelled
 from Testing.Experiments.few_shot.records import Records
 from Testing.Experiments.few_shot.study import Study
 from Testing.Experiments.few_shot.subjects import Subjects
+from Testing.Experiments.planned import TUNING, Setting, circumstances, make_missing
 
+_PACKAGES = ("torch", "monai", "numpy", "SimpleITK")
 _FAILED = 50.0
 """A subject whose mean Dice is below this counts as failed."""
+_UNLABELLED = 24
+"""Unlabelled subjects that each labelled one is registered with."""
 _SHOWN = 8, 8
 """Subjects, and fields of each, from which the table of fields is made."""
 _TUNED_AS = {"drdm": "drdm", "random": "drdm", "elastic": "elastic"}
@@ -64,28 +66,10 @@ class Bench:
         return self.subjects.study
 
 
-def make_runs(bench: Bench, runs: Sequence[Run], *, limit: int | None = None) -> int:
-    """Make the runs that are not finished, in their order.
-
-    Args:
-        bench: What they need.
-        runs: The plan.
-        limit: Make at most so many.
-
-    Returns:
-        How many are not finished: another process is at them, or the limit is reached.
-    """
-    left = limit if limit is not None else len(runs)
-    for number, run in enumerate(runs, start=1):
-        with bench.records.claimed(run.key) as ours:
-            done = {row["key"] for row in bench.records.rows()}
-            if not ours or run.key in done or left < 1:
-                continue
-            bench.tell(f"run {number} of {len(runs)}: {run.key}")
-            make_run(bench, run)
-            left -= 1
-    done = {row["key"] for row in bench.records.rows()}
-    return sum(run.key not in done for run in runs)
+def make_runs(bench: Bench, runs: Sequence[Run], limit: int | None = None) -> int:
+    """Make the runs that are not finished, as `make_missing` does."""
+    make = functools.partial(make_run, bench)
+    return make_missing(bench.records, runs, make, bench.tell, limit)
 
 
 def make_run(bench: Bench, run: Run) -> None:
@@ -118,7 +102,8 @@ def make_run(bench: Bench, run: Run) -> None:
         "seconds": f"{time.perf_counter() - started:.1f}",
         "cpu_seconds": f"{time.process_time() - cpu:.1f}",
         "drawing_seconds": f"{started - begun:.1f}",
-        **_circumstances(bench, run),
+        "own_model_sha256": _sha256_of_unbundled(bench, run),
+        **circumstances(bench.device, _PACKAGES),
     }
     bench.records.finish(row, found)
     bench.tell(f"  Dice {row['dice']}, {row['seconds']} s")
@@ -152,14 +137,23 @@ def pools(bench: Bench, run: Run, names: Sequence[str], samples: Sequence[str]) 
     for kind, setting in run.by_kind.items():
         if kind == "own":
             setting = {**setting, "model": str(_own_model(bench, run))}
-        if kind == "registration":
-            partners = [(each, bench.subjects.partners(each, names)) for each in samples]
+        if kind in REGISTERED:
+            partners = [(each, _partners(bench, kind, each, names)) for each in samples]
             fields = [bench.cache.registrations(*pair) for pair in partners]
             made.append(Pool(fields, setting["p"], least=0.2))
             continue
         fields = [bench.cache.fields(kind, setting, each, run.fields) for each in samples]
         made.append(Pool(fields, setting["p"]))
     return made
+
+
+def _partners(bench: Bench, kind: str, sample: str, names: Sequence[str]) -> list[str]:
+    """The samples that a sample is registered with: of labelled subjects, or of any to train on."""
+    if kind == "registration":
+        return bench.subjects.partners(sample, names)
+    others = [name for name in bench.subjects.parts["training"] if name != sample]
+    seed = derived_seed(0, sample, "partners") % 2**32
+    return sorted(np.random.default_rng(seed).permutation(others)[:_UNLABELLED].tolist())
 
 
 def describe_fields(
@@ -216,19 +210,6 @@ def summed_up(found: dict[str, dict[str, list[float | None]]]) -> dict[str, Any]
         "hd95_mm": f"{means[2]:.4f}",
         "failed": int((table[:, :, 0].mean(axis=1) < _FAILED).sum()),
         "by_label": json.dumps(labels, separators=(",", ":")),
-    }
-
-
-def _circumstances(bench: Bench, run: Run) -> dict[str, Any]:
-    """With what a run was made."""
-    packages = ("torch", "monai", "numpy", "SimpleITK")
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
-    return {
-        "own_model_sha256": _sha256_of_unbundled(bench, run),
-        "device": bench.device,
-        "threads": torch.get_num_threads(),
-        "commit": commit(),
-        "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
     }
 
 

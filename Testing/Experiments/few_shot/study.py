@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from Testing.Experiments.few_shot.arms import (
     ELASTIC_GRID_2D,
     OTHERS,
     PUBLISHED_GRID,
-    Setting,
 )
+from Testing.Experiments.planned import Setting
 
 ALL = 0
 """As the number of labelled subjects: all of the training part."""
@@ -93,6 +93,8 @@ class Study:
         fewer: Numbers of the labelled subsets where not all of them are run, by number of subjects.
         seen: What the generators have seen, for the page.
         remarks: Further items for the page.
+        person_of: Whose a subject is, where the parts of the split share persons.
+        persons: That in words, for the page.
         paper: Dice of the paper by number of labelled subjects and column, for comparison.
         everyone: Subjects of the training part, as the place of "all" among the paper's numbers.
         subsets: Labelled subsets per number of subjects.
@@ -129,6 +131,8 @@ class Study:
         "saw the labelled subjects alone"
     )
     remarks: tuple[str, ...] = ()
+    person_of: Callable[[str], str] | None = None
+    persons: str = ""
     paper: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     everyone: int = 0
     subsets: int = 8
@@ -143,6 +147,18 @@ class Study:
         """The arms whose settings are chosen, in the order of all arms."""
         return tuple(name for name in ARMS if name in self.grids)
 
+    @property
+    def possible(self) -> tuple[str, ...]:
+        """The arms whose settings are known and whose fields can be made, in their order."""
+        names = []
+        for name, arm in ARMS.items():
+            needed = arm.tuned_as or ((name,) if arm.kinds else ())
+            # slices are registered with hearts on each other, which takes labels
+            unlabelled = "population" in arm.kinds and self.side is not None
+            if set(needed) <= set(self.tuned) and not unlabelled:
+                names.append(name)
+        return tuple(names)
+
     def subsets_of(self, n: int) -> tuple[int, ...]:
         """Numbers of the labelled subsets that are run at a number of labelled subjects."""
         return self.fewer.get(n, tuple(range(self.all_runs if n == ALL else self.subsets)))
@@ -150,6 +166,11 @@ class Study:
     def generator_of(self, model: str) -> str:
         """Name and hash of the generator that settings call `model`; `""` is the study's own."""
         return self.others[model] if model else self.generator
+
+
+def person_of_hippocampus(name: str) -> str:
+    """Whose a volume of Task04 is: numbers 2k - 1 and 2k are two sides of one person."""
+    return f"person {(int(name.rpartition('_')[2]) + 1) // 2}"
 
 
 HIPPOCAMPUS = Study(
@@ -160,6 +181,14 @@ HIPPOCAMPUS = Study(
     shape=(40, 56, 40),
     values={1: "anterior", 2: "posterior"},
     model="hippocampus-mr-3d",
+    fewer={20: (0, 2, 4, 6)},  # these have no volume in common
+    person_of=person_of_hippocampus,
+    persons=(
+        "Subjects are volumes of one hippocampus, and volumes 2k - 1 and 2k of Task04 come from "
+        "one scan: where a volume's steps of grey values are not whole, those of the other are the "
+        "same, and its anatomy is alike. The data do not say so, and the split, made volume by "
+        "volume, was made before it was noticed."
+    ),
 )
 
 ACDC = Study(
@@ -210,7 +239,7 @@ ACDC = Study(
     tuning_subjects=10,
     tuning_subsets=2,
     training=Training(
-        iterations={2: 1800, 5: 1800, 20: 2500, ALL: 4000},
+        iterations={2: 3600, 5: 3600, 20: 5000, ALL: 8000},
         batch=4,
         fields={2: 5, 5: 5, 20: 3, ALL: 3},
         pose=Pose(turn=30.0, scaling=0.25, shift=10.0),  # hearts differ much in size and place

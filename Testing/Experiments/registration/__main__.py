@@ -13,19 +13,18 @@ the weights of the networks are at hand; `plan` says what is done and what is mi
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 from DRDMCore.errors import DRDMError, InputError
-from DRDMCore.models import find_model, sha256_of
-from Testing.Benchmarks.accuracy_row import shared
-from Testing.Benchmarks.machine import REPOSITORY, RESULTS
+from DRDMCore.models import find_model
+from Testing.Experiments.command import parser_of, tell, tell_plan
 from Testing.Experiments.few_shot.fields import FieldCache
 from Testing.Experiments.few_shot.subjects import Subjects
+from Testing.Experiments.planned import make_tuning
 from Testing.Experiments.registration.arms import ARMS, TUNED
 from Testing.Experiments.registration.page import write_page
 from Testing.Experiments.registration.pictures import draw_pairs
@@ -35,13 +34,14 @@ from Testing.Experiments.registration.plan import tuning_runs as runs_of_tuning
 from Testing.Experiments.registration.records import Records
 from Testing.Experiments.registration.running import Bench, describe_fields, make_runs
 from Testing.Experiments.registration.study import STUDIES, Study
-
-_PAUSE = 20.0  # seconds until another process may have finished a run
+from Testing.Experiments.weights import weights_sha256
 
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for."""
-    arguments = _parser().parse_args(argv)
+    commands = ("run", "page", "plan")
+    parser = parser_of("registration", __doc__, commands, list(STUDIES))
+    arguments = parser.parse_args(argv)
     study = STUDIES[arguments.study]
     records = Records(study.name, arguments.out / f"registration-{study.name}", arguments.results)
     if arguments.threads:
@@ -61,16 +61,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(bench: Bench, arguments: argparse.Namespace) -> None:
     """Tune, then make the runs that are reported."""
-    study, left = bench.study, arguments.limit
-    tuning = list(runs_of_tuning(study))
-    before = len(bench.records.rows())
-    while make_runs(bench, tuning, limit=left):
-        if left is not None:
-            break
-        time.sleep(_PAUSE)  # the settings are chosen when all processes have finished theirs
+    study, tuning = bench.study, list(runs_of_tuning(bench.study))
+    make = functools.partial(make_runs, bench, tuning)
+    left = make_tuning(bench.records, make, arguments.limit)
     chosen = best_settings(bench.records.rows(), study)
-    if left is not None:
-        left -= len(bench.records.rows()) - before
     if set(chosen) != set(TUNED):
         bench.tell("the tuning is not finished: run again")
         return
@@ -90,27 +84,6 @@ def show(bench: Bench) -> None:
     write_page(bench.study, bench.records)
 
 
-def _parser() -> argparse.ArgumentParser:
-    """The options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m Testing.Experiments.registration",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("command", choices=("run", "page", "plan"))
-    add("--study", choices=sorted(STUDIES), default="hippocampus")
-    add("--data", type=Path, default=shared("data"), help="folder of the data sets")
-    add("--model", help="generator instead of the study's: name or file")
-    add("--arms", type=lambda text: text.split(","), help="only these arms, after the tuning")
-    add("--limit", type=int, help="make at most so many runs")
-    add("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
-    add("--threads", type=int, default=1, help="threads of torch (1)")
-    add("--out", type=Path, default=REPOSITORY / "experiments-output", help="working folder")
-    add("--results", type=Path, default=RESULTS, help="folder of tables and pages")
-    return parser
-
-
 def _wanted(runs: list[Run], arguments: argparse.Namespace) -> list[Run]:
     """The runs that the options leave."""
     arms = arguments.arms or tuple(ARMS)
@@ -127,36 +100,22 @@ def _bench(study: Study, records: Records, arguments: argparse.Namespace) -> Ben
     subjects = Subjects(study.data, arguments.data)
     folder = arguments.out / study.name / "fields"
     model = arguments.model or study.data.model
-    cache = FieldCache(subjects, folder, model, arguments.device, _tell)
-    return Bench(study, subjects, cache, records, {}, arguments.device, _tell)
+    cache = FieldCache(subjects, folder, model, arguments.device, tell)
+    return Bench(study, subjects, cache, records, {}, arguments.device, tell)
 
 
 def _named(study: Study, arguments: argparse.Namespace) -> str:
     """Name and hash of the generator's file."""
     path = find_model(arguments.model or study.data.model)
-    return f"{path.stem} {sha256_of(path)[:12]}"
+    return f"{path.stem} {weights_sha256(path)[:12]}"
 
 
 def _tell_plan(study: Study, records: Records) -> None:
     """What is done and what is missing."""
     rows = records.rows()
-    done = {row["key"] for row in rows}
     chosen = best_settings(rows, study)
-    runs = list(runs_of_tuning(study))
-    finished = set(chosen) == set(TUNED)
-    if finished:
-        runs += runs_of_test(study, chosen)
-    for each in runs:
-        print("done   " if each.key in done else "missing", each.key)
-    for name, setting in chosen.items():
-        print(f"tuned on validation pairs: {name} {dict(setting)}")
-    if not finished:
-        print("the runs of the test follow when the tuning is finished")
-
-
-def _tell(text: str) -> None:
-    """Progress."""
-    print(text, file=sys.stderr, flush=True)
+    runs = runs_of_test(study, chosen) if set(chosen) == set(TUNED) else []
+    tell_plan(rows, list(runs_of_tuning(study)), runs, chosen)
 
 
 if __name__ == "__main__":

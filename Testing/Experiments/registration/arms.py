@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from Testing.Experiments.few_shot.arms import Setting
+from Testing.Experiments.planned import Setting
 
 REAL = "real"
 """As a kind of pairs: two subjects. The other kinds name the fields that pairs are made with."""

@@ -60,6 +60,7 @@ class RegistrationNetwork(nn.Module):
         self.fine_velocity = convolution(fine, dimension, 3, padding=1)
         for last in (self.coarse_velocity, self.fine_velocity):
             nn.init.normal_(last.weight, std=_FIRST_VELOCITY)
+            assert last.bias is not None
             nn.init.zeros_(last.bias)
 
     def velocity(self, moving: Tensor, fixed: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from Testing.Experiments.few_shot.plan import TEST
-from Testing.Experiments.few_shot.records import Row, Scores
+from Testing.Experiments.finished import Row, Scores
+from Testing.Experiments.planned import TEST
 from Testing.Experiments.registration.arms import ARMS
 from Testing.Experiments.registration.judging import FIELD
 

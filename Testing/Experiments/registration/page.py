@@ -10,9 +10,9 @@ import numpy as np
 from DRDMCore.atomic import write_text_whole
 from Testing.Benchmarks.machine import table
 from Testing.Experiments.few_shot import matching
-from Testing.Experiments.few_shot.arms import Setting
 from Testing.Experiments.few_shot.measures import known_mean
-from Testing.Experiments.few_shot.records import Row
+from Testing.Experiments.finished import Row
+from Testing.Experiments.planned import Setting, missing_in_words
 from Testing.Experiments.registration.arms import ARMS, TUNED
 from Testing.Experiments.registration.chart import draw_chart
 from Testing.Experiments.registration.numbers import (
@@ -72,7 +72,7 @@ def _facts(study: Study, used: Sequence[Row], tuning: list[Run], runs: list[Run]
     settings = study.training
     hours = sum(float(row["seconds"]) + float(row["drawing_seconds"]) for row in used) / 3600
     cpu = sum(float(row["cpu_seconds"]) for row in used) / 3600
-    missing = _missing({row["key"] for row in used}, tuning, runs)
+    missing = missing_in_words(used, tuning, runs, lambda run: run.arm)
     return [
         f"- runs: {len(used)} finished, {hours:.1f} hours together, {cpu:.1f} CPU hours of "
         f"training and scoring; {missing}",
@@ -95,20 +95,6 @@ def _facts(study: Study, used: Sequence[Row], tuning: list[Run], runs: list[Run]
         "before; the network is not fitted to the single pair; no arm with labels",
         "",
     ]
-
-
-def _missing(done: set[str], tuning: list[Run], runs: list[Run]) -> str:
-    """What is not finished, in words."""
-    left = sum(run.key not in done for run in tuning)
-    if left:
-        return f"**missing: {left} of {len(tuning)} runs of tuning, and all of the test**"
-    counts: dict[str, int] = {}
-    for run in runs:
-        if run.key not in done:
-            counts[run.arm] = counts.get(run.arm, 0) + 1
-    if not counts:
-        return "none is missing"
-    return "**missing: " + "; ".join(f"{arm} ({n})" for arm, n in counts.items()) + "**"
 
 
 def _results(study: Study, found: Mapping[str, Cell], records: Records) -> list[str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from Testing.Experiments.few_shot.arms import Setting, as_text
-from Testing.Experiments.few_shot.plan import TEST, TUNING
+from Testing.Experiments.planned import (
+    TEST,
+    TUNING,
+    PlannedRun,
+    Setting,
+    as_text,
+    best_of,
+)
 from Testing.Experiments.registration.arms import (
     ARMS,
     LEARNED,
@@ -21,15 +25,11 @@ from Testing.Experiments.registration.study import Study
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(PlannedRun):
     """One network, or one method without a network, scored on real pairs.
 
     Attributes:
-        study: Name of the study.
-        stage: `tuning` (scored on validation subjects) or `test`.
         seed: Number of the network; first weights and draws follow from it and the stage.
-        arm: What it is trained on.
-        settings: Settings by kind of pairs, as `few_shot.arms.as_text` writes them.
         iterations: Optimisation steps.
         batch: Pairs per step.
         fields: Pre-drawn fields per subject.
@@ -38,11 +38,7 @@ class Run:
         rings: Which real pairs are scored (`Study.rings`).
     """
 
-    study: str
-    stage: str
     seed: int
-    arm: str
-    settings: str
     iterations: int
     batch: int
     fields: int
@@ -51,17 +47,9 @@ class Run:
     rings: str
 
     @property
-    def key(self) -> str:
-        """A name that no other run has; changed settings make another run."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        short = hashlib.sha256(text.encode()).hexdigest()[:10]
-        return f"{self.study}-{self.stage}-{self.arm}-s{self.seed}-{short}"
-
-    @property
-    def by_kind(self) -> dict[str, Setting]:
-        """The settings by kind of pairs."""
-        kinds: dict[str, Setting] = json.loads(self.settings)
-        return kinds
+    def place(self) -> str:
+        """Arm and number of the network."""
+        return f"{self.arm}-s{self.seed}"
 
 
 def run_of(study: Study, stage: str, seed: int, arm: str, settings: Mapping[str, Setting]) -> Run:
@@ -69,17 +57,17 @@ def run_of(study: Study, stage: str, seed: int, arm: str, settings: Mapping[str,
     training = study.training
     made = bool(set(settings) - {REAL})
     return Run(
-        study.name,
-        stage,
-        seed,
-        arm,
-        as_text(settings),
-        training.iterations if settings else 0,
-        training.batch if settings else 0,
-        training.fields if made else 0,
-        _network(study) if settings else "",
-        study.data.generator if made else "",
-        " ".join(map(str, study.rings)),
+        study=study.name,
+        stage=stage,
+        seed=seed,
+        arm=arm,
+        settings=as_text(settings),
+        iterations=training.iterations if settings else 0,
+        batch=training.batch if settings else 0,
+        fields=training.fields if made else 0,
+        network=_network(study) if settings else "",
+        generator=study.data.generator if made else "",
+        rings=" ".join(map(str, study.rings)),
     )
 
 
@@ -116,19 +104,7 @@ def best_settings(rows: Sequence[Mapping[str, str]], study: Study) -> dict[str, 
     Returns:
         Setting by arm; an arm is left out as long as one of its tuning runs is missing.
     """
-    done = {row["key"]: float(row["dice"]) for row in rows}
-    scores: dict[str, dict[str, list[float]]] = {name: {} for name in TUNED}
-    complete = set(TUNED)
-    for run in tuning_runs(study):
-        if run.key not in done:
-            complete.discard(run.arm)
-            continue
-        scores[run.arm].setdefault(run.settings, []).append(done[run.key])
-    best = {}
-    for name in sorted(complete):
-        means = {text: sum(values) / len(values) for text, values in scores[name].items()}
-        best[name] = json.loads(max(means, key=lambda text: means[text]))[ARMS[name].kinds[0]]
-    return best
+    return best_of(rows, tuning_runs(study), TUNED)
 
 
 def real_pairs(names: Sequence[str], rings: Sequence[int]) -> list[tuple[str, str]]:

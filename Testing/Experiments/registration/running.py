@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import load_file, save_file
 
 from DRDMCore.atomic import write_text_whole, written_whole
 from DRDMCore.pipelines.augment_plan import derived_seed
-from Testing.Benchmarks.machine import commit
 from Testing.Experiments.few_shot import matching, registering
-from Testing.Experiments.few_shot.arms import Setting
 from Testing.Experiments.few_shot.fields import FieldCache
-from Testing.Experiments.few_shot.plan import TUNING
 from Testing.Experiments.few_shot.subjects import Example, Subjects
+from Testing.Experiments.planned import TUNING, Setting, circumstances, make_missing
 from Testing.Experiments.registration.arms import REAL
 from Testing.Experiments.registration.judging import (
     Judged,
@@ -37,6 +32,7 @@ from Testing.Experiments.registration.records import Records
 from Testing.Experiments.registration.study import Study
 from Testing.Experiments.registration.training import built, registered, trained
 
+_PACKAGES = ("torch", "numpy", "SimpleITK")
 _SHOWN = 16, 6
 """Subjects, and fields of each, from which the table of fields is made."""
 
@@ -64,28 +60,10 @@ class Bench:
     tell: Callable[[str], object] = lambda _: None
 
 
-def make_runs(bench: Bench, runs: Sequence[Run], *, limit: int | None = None) -> int:
-    """Make the runs that are not finished, in their order.
-
-    Args:
-        bench: What they need.
-        runs: The plan.
-        limit: Make at most so many.
-
-    Returns:
-        How many are not finished: another process is at them, or the limit is reached.
-    """
-    left = limit if limit is not None else len(runs)
-    for number, run in enumerate(runs, start=1):
-        with bench.records.claimed(run.key) as ours:
-            done = {row["key"] for row in bench.records.rows()}
-            if not ours or run.key in done or left < 1:
-                continue
-            bench.tell(f"run {number} of {len(runs)}: {run.key}")
-            make_run(bench, run)
-            left -= 1
-    done = {row["key"] for row in bench.records.rows()}
-    return sum(run.key not in done for run in runs)
+def make_runs(bench: Bench, runs: Sequence[Run], limit: int | None = None) -> int:
+    """Make the runs that are not finished, as `make_missing` does."""
+    make = functools.partial(make_run, bench)
+    return make_missing(bench.records, runs, make, bench.tell, limit)
 
 
 def make_run(bench: Bench, run: Run) -> None:
@@ -108,7 +86,7 @@ def make_run(bench: Bench, run: Run) -> None:
         "seconds": f"{seconds:.1f}",
         "cpu_seconds": f"{cpu_seconds:.1f}",
         "drawing_seconds": f"{started - begun:.1f}",
-        **_circumstances(bench),
+        **circumstances(bench.device, _PACKAGES),
     }
     bench.records.finish(row, found)
     bench.tell(f"  Dice {row['dice']}, folded {row['folded_percent']} %, {row['seconds']} s")
@@ -212,15 +190,3 @@ def _still(moving: Example, fixed: Example) -> np.ndarray:
 
 
 _WITHOUT_NETWORK: dict[str, Method] = {"none": _still, "demons": registering.registered}
-
-
-def _circumstances(bench: Bench) -> dict[str, Any]:
-    """With what a run was made."""
-    packages = ("torch", "numpy", "SimpleITK")
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
-    return {
-        "device": bench.device,
-        "threads": torch.get_num_threads(),
-        "commit": commit(),
-        "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
-    }

@@ -14,14 +14,16 @@ import torch
 
 from DRDMCore.fields import compose, warp, warp_labels
 from DRDMCore.imaging import list_cases
+from Testing.Experiments import planned
 from Testing.Experiments.few_shot import arms, matching, measures, numbers, plan, running
 from Testing.Experiments.few_shot.augmenting import Augmenter, Pool
 from Testing.Experiments.few_shot.fields import FieldCache
+from Testing.Experiments.few_shot.longer import lengthened
 from Testing.Experiments.few_shot.matching import inside, statistics
 from Testing.Experiments.few_shot.page import write_page
 from Testing.Experiments.few_shot.records import Records
 from Testing.Experiments.few_shot.registering import registered
-from Testing.Experiments.few_shot.study import ALL, HIPPOCAMPUS, Training
+from Testing.Experiments.few_shot.study import ACDC, ALL, HIPPOCAMPUS, Training
 from Testing.Experiments.few_shot.subjects import Example, Subjects, fitted
 
 CHOSEN = {"elastic": arms.ELASTIC_GRID[0], "drdm": arms.DRDM_GRID[0]}
@@ -73,6 +75,11 @@ def test_decisive_runs_come_first_on_the_same_subsets():
     assert not tested & set(tuning)
 
 
+def test_arms_that_a_study_can_have():
+    assert set(HIPPOCAMPUS.possible) == set(arms.ARMS) - {"drdm-published", "random-published"}
+    assert set(ACDC.possible) == set(arms.ARMS) - {"registration-all"}
+
+
 def test_runs_keep_their_names():
     """Hours of finished runs are found again by these."""
     study = replace(HIPPOCAMPUS, generator="hippocampus-mr-3d 0123456789ab")
@@ -87,9 +94,9 @@ def test_runs_keep_their_names():
         "hippocampus-test-n5-s0-random-7db462ccf4",
         "hippocampus-test-n5-s0-drdm-817638d769",
     ]
-    assert len(runs) == 255
+    assert len(runs) == 223
     whole = hashlib.sha256(" ".join(runs).encode()).hexdigest()
-    assert whole[:16] == "f5306b640692c214"
+    assert whole[:16] == "5ff7174dd56bee04"
     tuning = arms.settings_of(arms.ARMS["elastic"], chosen)
     first = plan.run_of(study, plan.TUNING, 5, 0, "elastic", tuning)
     assert first.key == "hippocampus-tuning-n5-s0-elastic-264abbd017"
@@ -98,7 +105,7 @@ def test_runs_keep_their_names():
 def test_tuned_arms_have_the_same_budget_and_the_best_mean_is_chosen():
     assert len({len(grid) for grid in HIPPOCAMPUS.grids.values()}) == 1
     runs = list(plan.tuning_runs(HIPPOCAMPUS))
-    wanted = arms.as_text({"drdm": arms.DRDM_GRID[3]})
+    wanted = planned.as_text({"drdm": arms.DRDM_GRID[3]})
     rows = [{"key": r.key, "dice": "81" if r.settings == wanted else "80"} for r in runs]
     assert plan.best_settings(rows, HIPPOCAMPUS)["drdm"] == arms.DRDM_GRID[3]
     assert "drdm" not in plan.best_settings(rows[:-1], HIPPOCAMPUS)
@@ -286,14 +293,22 @@ def test_page_of_a_whole_small_plan(tmp_path, shared_data):
     assert running.make_runs(bench, list(plan.tuning_runs(bench.study))) == 0
     chosen = plan.best_settings(bench.records.rows(), bench.study)
     assert chosen == CHOSEN
-    runs = [r for r in plan.test_runs(bench.study, chosen) if r.n in (2, ALL)]
-    wanted = [r for r in runs if r.arm in ("affine", "drdm", "registration")]
+    runs = plan.test_runs(bench.study, chosen, ["registration-all"])
+    arms_of = {2: ("affine", "drdm", "registration", "registration-all"), ALL: ("affine", "drdm")}
+    wanted = [r for r in runs if r.arm in arms_of.get(r.n, ())]
     assert running.make_runs(bench, wanted) == 0
     training = bench.subjects.parts["training"]
+    kept = sorted(path.stem for path in (bench.cache.folder / "registration").iterdir())
+    labelled = plan.labelled(wanted[0], bench.study, training)
+    pairs = {f"{name}-{other}" for name in labelled for other in training if other != name}
+    assert set(kept) == pairs and len(kept) == 2 * 5  # labelled or not; never validation or test
     running.describe_fields(bench, chosen, plan.labelled(wanted[0], bench.study, training), 2)
+    (longer,) = lengthened([r for r in wanted if r.n == 2 and r.arm == "affine"][:1], 5)
+    assert running.make_runs(bench, [longer]) == 0
     write_page(bench.study, bench.records)
     page = (bench.records.results / "few-shot-hippocampus.md").read_text()
     assert "| 2 | + DRDM, tuned | 1 |" in page and "| all | affine + intensity | 1 |" in page
     assert "n = 5 affine (1)" in page and "n = 2 drdm" not in page  # what is missing
+    assert "| 2 | affine + intensity | 1 | 5 |" in page  # beside the planned length, not mixed in
     assert "**chosen**" in page and "| random |" in page and "| in common |" in page
     assert (bench.records.results / "few-shot-hippocampus.png").is_file()

@@ -21,6 +21,7 @@ from DRDMCore.fields import (
     warp,
 )
 from DRDMCore.imaging import list_cases
+from Testing.Experiments import planned
 from Testing.Experiments.few_shot import matching
 from Testing.Experiments.few_shot.fields import FieldCache
 from Testing.Experiments.few_shot.study import HIPPOCAMPUS
@@ -201,7 +202,7 @@ def test_runs_of_the_plan():
     assert len({run.key for run in [*tuning, *runs]}) == len(tuning) + len(runs)
     assert {len(arms.ARMS[name].grid) for name in arms.TUNED} == {2}
     assert sum(run.arm == "drdm" for run in runs) == 3
-    wanted = plan.as_text({"random": arms.MADE_GRID[1]})
+    wanted = planned.as_text({"random": arms.MADE_GRID[1]})
     rows = [{"key": r.key, "dice": "71" if r.settings == wanted else "70"} for r in tuning]
     assert plan.best_settings(rows, study)["random"] == arms.MADE_GRID[1]
     assert "unsupervised" not in plan.best_settings(rows[:-1], study)
