@@ -21,6 +21,7 @@ class Convolution3d(nn.Conv3d):
     """A convolution that a CPU always does by oneDNN, which torch does not use for small images.
 
     Torch's own way (2.13, one image in float32) takes 8 times as long for 20x28x20 voxels.
+    Where it learns in bf16, the smallest images are done in float32 (`fewest_voxels`).
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -29,10 +30,28 @@ class Convolution3d(nn.Conv3d):
         plain = input.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
         learns = torch.is_grad_enabled() and (weight.requires_grad or input.requires_grad)
         wide = self.kernel_size != (1, 1, 1) and self.padding_mode == "zeros"
+        if learns and input.device.type == "cpu" and min(input.shape[2:]) < fewest_voxels(1):
+            return self._in_full_precision(input, weight, bias)
         if not (small and plain and wide) or learns or autocasts() or not has_onednn():
             return super()._conv_forward(input, weight, bias)
         sizes = (self.padding, self.stride, self.dilation)
         return torch.mkldnn_convolution(input, weight, bias, *sizes, self.groups)  # type: ignore[arg-type]
+
+    def _in_full_precision(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution in float32 whatever autocast says; the result of the type it says."""
+        wanted = autocast_type() if autocasts() else input.dtype
+        with torch.autocast("cpu", enabled=False):
+            bias = bias if bias is None else bias.float()
+            return super()._conv_forward(input.float(), weight.float(), bias).to(wanted)
+
+
+def fewest_voxels(dilation: int) -> int:
+    """A 3D convolution may learn in bf16 on a CPU if every side has so many voxels.
+
+    Where the processor has no AMX, torch 2.13 gives wrong or NaN gradients of weights for images
+    two voxels deep (kernel 3) or wide (kernel 4, stride 2), and may write beyond its memory.
+    """
+    return 4 * dilation
 
 
 _MOST_WITHOUT = 20480
@@ -127,6 +146,8 @@ def dilated(conv: nn.Conv2d | nn.Conv3d, image: Tensor) -> Tensor:
     reduced = image.device.type == "cpu" and image.dtype == torch.bfloat16
     if not (learns and reduced and conv.dilation[0] > 1):
         return conv(image)
+    if image.ndim == 5 and min(image.shape[2:]) < fewest_voxels(conv.dilation[0]):
+        return in_full_precision(conv, image).to(image.dtype)
     assert conv.bias is not None
     weight, bias = conv.weight.to(image.dtype), conv.bias.to(image.dtype)
     return _Dilated.apply(image, weight, bias, conv.dilation[0])

@@ -74,6 +74,7 @@ def measured(repeats: int, rounds: int, options: list[str]) -> Seconds:
                 text=True,
                 cwd=REPOSITORY,
                 env={**_plain_environment(), **environment},
+                encoding="utf-8",
             )
             for case, seconds in json.loads(answer.stdout).items():
                 found[way].setdefault(case, []).extend(seconds)

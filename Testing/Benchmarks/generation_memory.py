@@ -20,7 +20,9 @@ SPACING_MM = 5.0
 def peak_bytes(precision: str) -> int:
     """Peak resident set of a `generate` job of one 128^3 sample: files, report and all."""
     command = [sys.executable, "-m", "Testing.Benchmarks.generation_memory", precision]
-    answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     return int(answer.stdout)
 
 

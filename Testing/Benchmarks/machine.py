@@ -38,7 +38,7 @@ def commit() -> str:
 def _git(*words: str) -> str:
     """What git answers; empty if it fails."""
     command = ["git", "-C", str(REPOSITORY), *words]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 

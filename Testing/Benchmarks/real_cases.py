@@ -237,7 +237,9 @@ range (wanted: 1e-3), and label voxels that differ (wanted: 0).
 def facts() -> dict[str, object]:
     """What the table was made with."""
     command = ["git", "describe", "--always", "--dirty"]
-    commit = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     return {
         "date": time.strftime("%Y-%m-%d"),
         "commit": commit.stdout.strip() or "unknown",

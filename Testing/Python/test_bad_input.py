@@ -446,7 +446,7 @@ def test_a_disk_that_fills_up(field_format, tmp_path, mounted, monkeypatch):
     assert not [name for name in left if "partial" in name]
     done = []
     if "manifest.json" in left:
-        done = json.loads((job.out / "manifest.json").read_text())["samples"]
+        done = json.loads((job.out / "manifest.json").read_text(encoding="utf-8"))["samples"]
     for entry in done:
         assert {entry["image"], entry["field"]} <= set(left)
 
@@ -460,11 +460,11 @@ def test_a_read_only_folder(tmp_path, mounted):
 
 def test_out_is_a_file(tmp_path):
     path = tmp_path / "taken"
-    path.write_text("mine")
+    path.write_text("mine", encoding="utf-8")
     for out in (path, path / "below"):
         with pytest.raises(OutputError, match="choose another folder"):
             generate(make(tmp_path, out=out))
-    assert path.read_text() == "mine"
+    assert path.read_text(encoding="utf-8") == "mine"
 
 
 def test_a_name_that_gets_too_long(tmp_path):

@@ -54,7 +54,13 @@ def test_block_runs(number, folder, scans):
     }
     shell = ["sh", "-e", "-c", text] if kind == "sh" else [sys.executable, "-c", text]
     done = subprocess.run(
-        shell, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        shell,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
 

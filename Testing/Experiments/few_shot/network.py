@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import math
 from typing import Any
 
 import numpy as np
 import torch
 
+from DRDMCore.recovery.blocks import in_full_precision
 from Testing.Experiments.few_shot.augmenting import Augmenter
 from Testing.Experiments.few_shot.study import Study
 from Testing.Experiments.few_shot.subjects import Example
@@ -25,6 +28,9 @@ def built(study: Study, seed: int) -> torch.nn.Module:
             features=study.training.features,
             norm=("instance", {"affine": True}),
         )
+    # Here 3D images are two voxels deep: see `fewest_voxels`.
+    deepest: Any = network.down_4
+    deepest.forward = functools.partial(in_full_precision, deepest.forward)
     return network
 
 
@@ -42,6 +48,9 @@ def trained(
 
     Returns:
         The network, and its mean loss over the last tenth of the steps.
+
+    Raises:
+        FloatingPointError: If the loss is no number.
     """
     losses: Any = importlib.import_module("monai.losses")
     network = built(study, seed).to(device).train()
@@ -62,6 +71,11 @@ def trained(
         optimizer.step()
         schedule.step()
         history.append(float(loss.detach()))
+        if not math.isfinite(history[-1]):
+            raise FloatingPointError(
+                f"the loss must be a number, was {history[-1]} after {step + 1} steps: nothing is "
+                "kept of this run; try it with `precision` fp32."
+            )
     return network.eval(), float(np.mean(history[-max(iterations // 10, 1) :]))
 
 

@@ -311,7 +311,9 @@ def test_the_core_does_not_import_the_libraries():
         "import sys, DRDMCore.adapters, DRDMCore.cli\n"
         "print(sorted({'monai', 'torchio'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -324,7 +326,9 @@ def test_a_missing_library_is_named_with_its_cure(name, library):
         f"try:\n    from DRDMCore.adapters import {name}\n"
         "except ImportError as error:\n    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     assert f"pip install 'DRDMCore[{library}]'" in done.stdout and name in done.stdout
 
 

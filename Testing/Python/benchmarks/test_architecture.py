@@ -22,11 +22,15 @@ def work(tmp_path):
         folder = tmp_path / candidate.name
         folder.mkdir()
         shutil.copy(find_model("hippocampus-mr-3d"), folder / f"{candidate.name}.safetensors")
-        (folder / "training.csv").write_text("step,seconds\n1,3\n2,5\n")
-        (folder / "validation.csv").write_text("step,val_explained_32,val_loss_32\n2,0.456,1\n")
+        (folder / "training.csv").write_text("step,seconds\n1,3\n2,5\n", encoding="utf-8")
+        (folder / "validation.csv").write_text(
+            "step,val_explained_32,val_loss_32\n2,0.456,1\n", encoding="utf-8"
+        )
         distances = {"a": [distance, distance], "b": [0.6, 0.8]}
         settings = [{**entry(n, distances), "model": f"{candidate.name} 0a1b2c3d"} for n in (2, 4)]
-        (tmp_path / f"{candidate.name}.json").write_text(json.dumps({"settings": settings}))
+        (tmp_path / f"{candidate.name}.json").write_text(
+            json.dumps({"settings": settings}), encoding="utf-8"
+        )
     return tmp_path
 
 
@@ -35,7 +39,7 @@ def test_networks_are_compared_with_the_first(work, monkeypatch):
     page = work / "architecture.md"
     options = ["--work", str(work), "--only", ONE.name, OTHER.name, "--out", str(page)]
     assert architecture_study.main(options) == 0
-    rows = [line.split(" | ") for line in page.read_text().splitlines()]
+    rows = [line.split(" | ") for line in page.read_text(encoding="utf-8").splitlines()]
     rows = [row for row in rows if row[0] in (f"| {ONE.name}", f"| {OTHER.name}")]
     assert rows[0][1:3] == ["16 32 64", "2"] and rows[0][4:] == ["2", "46 |"]
     assert [row[1] for row in rows[2:]] == ["2", "4", "2", "4"]

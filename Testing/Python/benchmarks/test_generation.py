@@ -92,7 +92,9 @@ def test_peak_memory_is_that_of_the_process_alone():
 
     def peak(size: float) -> int:
         line = [*command[:-1], command[-1].format(size)]
-        answer = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        answer = subprocess.run(
+            line, cwd=REPOSITORY, capture_output=True, text=True, check=True, encoding="utf-8"
+        )
         return int(answer.stdout)
 
     small, large = peak(1), peak(3e8)

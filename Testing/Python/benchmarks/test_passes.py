@@ -41,10 +41,14 @@ def test_page_and_picture_of_two_settings(tmp_path):
     few = {"a": [0.7, 0.7], "b": [0.6, 0.8]}
     settings = [entry(1, few), entry(2, many)]
     numbers = tmp_path / "numbers.json"
-    numbers.write_text(json.dumps({"settings": settings}))
+    numbers.write_text(json.dumps({"settings": settings}), encoding="utf-8")
     page = tmp_path / "page.md"
     assert passes_study.main(["--of", str(numbers), "hippocampus-mr-3d", "--out", str(page)]) == 0
-    rows = [line.split(" | ") for line in page.read_text().splitlines() if "| known" in line]
+    rows = [
+        line.split(" | ")
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if "| known" in line
+    ]
     assert [row[1] for row in rows] == ["1", "2"]
     assert rows[0][7] == "+0.100 [+0.100, +0.100]" and rows[1][7] == "is the reference"
     assert rows[1][6] == "0.600 ± 0.071"

@@ -46,7 +46,7 @@ QUICK = ["--set", "widths=[4, 8]", "batch=2", "recoveries=1", "precision=fp32"]
 @pytest.fixture
 def config(tmp_path) -> Path:
     path = tmp_path / "train.yaml"
-    path.write_text(yaml.safe_dump(TINY))
+    path.write_text(yaml.safe_dump(TINY), encoding="utf-8")
     return path
 
 
@@ -67,7 +67,12 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     """The program as a user starts it."""
     command = [sys.executable, "-W", "error", "-m", "DRDMCore", "train", *map(str, arguments)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        encoding="utf-8",
     )
 
 
@@ -259,6 +264,7 @@ def test_several_processes_share_a_cache_and_speak_with_one_voice(config, scans,
         env=ENVIRONMENT,
         timeout=240,
         check=False,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     assert steps_of(done.stdout) == [1, 2, 3]

@@ -37,7 +37,13 @@ def run_page(page: str, folder: Path) -> str:
     for kind, text in blocks(page):
         shell = ["sh", "-e", "-c", text] if kind == "sh" else [sys.executable, "-c", text]
         done = subprocess.run(
-            shell, cwd=folder, env=environment, capture_output=True, text=True, check=False
+            shell,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            encoding="utf-8",
         )
         assert done.returncode == 0, f"{text}\n{done.stderr}"
         told += done.stderr

@@ -47,6 +47,7 @@ def test_it_runs(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr[-3000:]
     cells = json.loads(copy.read_text(encoding="utf-8"))["cells"]

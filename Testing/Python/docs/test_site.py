@@ -54,6 +54,7 @@ def test_the_site_is_built_without_a_warning(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        encoding="utf-8",
     )
     assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
     fields = (tmp_path / "site" / "reference" / "fields.html").read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ from Testing.Experiments.few_shot.augmenting import Augmenter, Pool
 from Testing.Experiments.few_shot.fields import FieldCache
 from Testing.Experiments.few_shot.longer import lengthened
 from Testing.Experiments.few_shot.matching import inside, statistics
+from Testing.Experiments.few_shot.network import built, trained
 from Testing.Experiments.few_shot.page import write_page
 from Testing.Experiments.few_shot.records import Records
 from Testing.Experiments.few_shot.registering import registered
@@ -234,6 +235,35 @@ class KilledError(Exception):
 
 
 @needs_monai
+@pytest.mark.parametrize("study", [HIPPOCAMPUS, ACDC], ids=lambda each: each.name)
+def test_gradients_of_the_network_in_bf16_are_close_to_those_in_fp32(study):
+    """Of the deepest convolutions too, whose images are two voxels deep in 3D."""
+    image = torch.rand(2, 1, *study.shape, generator=torch.Generator().manual_seed(0))
+    found = []
+    for reduced in (False, True):
+        network = built(study, seed=0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            out = network(image)
+        out.float().square().mean().backward()
+        found.append({name: each.grad for name, each in network.named_parameters()})
+    for name, wanted in found[0].items():
+        if name.endswith("conv.weight"):
+            got = found[1][name].flatten()
+            assert torch.cosine_similarity(wanted.flatten(), got, dim=0) > 0.85, name
+
+
+@needs_monai
+def test_loss_that_is_no_number_ends_the_run():
+    class Broken:
+        def batch(self, step: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+            image = torch.full((size, 1, 32, 32, 32), float("nan"))
+            return image, torch.zeros(image.shape, dtype=torch.long)
+
+    with pytest.raises(FloatingPointError, match="must be a number, was nan after 1 steps"):
+        trained(HIPPOCAMPUS, Broken(), 2, seed=0, device="cpu")
+
+
+@needs_monai
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_matching")
 def test_killed_program_goes_on_where_it_stopped(tmp_path, shared_data, monkeypatch):
@@ -248,17 +278,18 @@ def test_killed_program_goes_on_where_it_stopped(tmp_path, shared_data, monkeypa
         patch.setattr(running, "scores", killed)
         with pytest.raises(KilledError):
             running.make_runs(bench, runs)
-    kept = bench.records.table.read_text()
+    kept = bench.records.table.read_text(encoding="utf-8")
     assert len(bench.records.rows()) == 1
-    (bench.records.folder / "claims" / runs[1].key).write_text("999999999")  # of a dead process
+    claim = bench.records.folder / "claims" / runs[1].key
+    claim.write_text("999999999", encoding="utf-8")  # of a dead process
     assert running.make_runs(bench, runs) == 0
     rows = {row["arm"]: row for row in bench.records.rows()}
     assert set(rows) == set(arms.DECISIVE)
-    assert kept.splitlines()[1] in bench.records.table.read_text().splitlines()
+    assert kept.splitlines()[1] in bench.records.table.read_text(encoding="utf-8").splitlines()
     assert len({row["labelled"] for row in rows.values()}) == 1
     assert len({row["seed"] for row in rows.values()}) == 1
     assert len({row["dice"] for row in rows.values()}) > 1
-    lines = bench.records.by_subject.read_text().splitlines()
+    lines = bench.records.by_subject.read_text(encoding="utf-8").splitlines()
     assert len(lines) == 4 and len(json.loads(lines[0])["subjects"]) == 2
 
     fresh = Records(bench.study.name, tmp_path / "elsewhere", bench.records.results)
@@ -306,7 +337,7 @@ def test_page_of_a_whole_small_plan(tmp_path, shared_data):
     (longer,) = lengthened([r for r in wanted if r.n == 2 and r.arm == "affine"][:1], 5)
     assert running.make_runs(bench, [longer]) == 0
     write_page(bench.study, bench.records)
-    page = (bench.records.results / "few-shot-hippocampus.md").read_text()
+    page = (bench.records.results / "few-shot-hippocampus.md").read_text(encoding="utf-8")
     assert "| 2 | + DRDM, tuned | 1 |" in page and "| all | affine + intensity | 1 |" in page
     assert "n = 5 affine (1)" in page and "n = 2 drdm" not in page  # what is missing
     assert "| 2 | affine + intensity | 1 | 5 |" in page  # beside the planned length, not mixed in

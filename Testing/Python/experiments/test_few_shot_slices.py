@@ -335,11 +335,15 @@ def test_whole_small_study_of_slices(tmp_path, data, tiny, monkeypatch, capsys):
     assert "the tuning is not finished" in capsys.readouterr().err
     assert program.main(["run", *places]) == 0
     assert made.read_bytes() == kept
-    page = (tmp_path / "results" / "few-shot-tiny.md").read_text()
+    page = (tmp_path / "results" / "few-shot-tiny.md").read_text(encoding="utf-8")
     assert "none is missing" in page
     assert "| 2 | + DRDM, tuned | 1 |" in page and "| all | affine + intensity | 1 |" in page
     assert "| 20 | 65.8 | 66.9 | 77.5 |" in page  # the paper's
-    lines = (tmp_path / "results" / "few-shot-tiny-subjects.jsonl").read_text().splitlines()
+    lines = (
+        (tmp_path / "results" / "few-shot-tiny-subjects.jsonl")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
     scores = [json.loads(line) for line in lines]
     tested = next(each for each in scores if "-test-" in each["key"])
     assert len(tested["subjects"]) == 4  # stacks of two patients
@@ -355,7 +359,7 @@ def test_whole_small_study_of_slices(tmp_path, data, tiny, monkeypatch, capsys):
     made.unlink()  # without the generator the page is the same
     (tmp_path / "results" / "few-shot-tiny.md").unlink()
     assert program.main(["page", *places]) == 0
-    assert (tmp_path / "results" / "few-shot-tiny.md").read_text() == page
+    assert (tmp_path / "results" / "few-shot-tiny.md").read_text(encoding="utf-8") == page
 
 
 def test_scores_of_a_stack_are_in_mm():

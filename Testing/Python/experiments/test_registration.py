@@ -267,10 +267,11 @@ def test_small_study_from_tuning_to_page_with_a_kill(tmp_path, shared_data, monk
         patch.setattr(running, "judged", killed)
         with pytest.raises(KilledError):
             running.make_runs(bench, tuning)
-    kept = bench.records.table.read_text().splitlines()[1]
-    (bench.records.folder / "claims" / tuning[1].key).write_text("999999999")  # of a dead process
+    kept = bench.records.table.read_text(encoding="utf-8").splitlines()[1]
+    claim = bench.records.folder / "claims" / tuning[1].key
+    claim.write_text("999999999", encoding="utf-8")  # of a dead process
     assert running.make_runs(bench, tuning) == 0
-    assert kept in bench.records.table.read_text().splitlines()
+    assert kept in bench.records.table.read_text(encoding="utf-8").splitlines()
     assert plan.best_settings(bench.records.rows(), bench.study) == CHOSEN
 
     runs = plan.test_runs(bench.study, CHOSEN)
@@ -282,13 +283,13 @@ def test_small_study_from_tuning_to_page_with_a_kill(tmp_path, shared_data, monk
     assert len({row["dice"] for row in tested.values()}) == len(tested) == 6
     assert float(tested["none"]["displacement_mm"]) == 0
     assert float(tested["none"]["missed_drdm_voxels"]) > 1
-    lines = bench.records.by_subject.read_text().splitlines()
+    lines = bench.records.by_subject.read_text(encoding="utf-8").splitlines()
     assert len(json.loads(lines[0])["subjects"]) == 3  # the tested pairs come first
 
     running.describe_fields(bench)
     assert draw_pairs(bench, runs, bench.records.pictures, count=1)
     write_page(bench.study, bench.records)
-    page = (bench.records.results / "registration-hippocampus.md").read_text()
+    page = (bench.records.results / "registration-hippocampus.md").read_text(encoding="utf-8")
     assert "**missing: drdm+unsupervised (1)**" in page and "**chosen**" in page
     assert "| made pairs, DRDM | 2 |" in page and "| not registered | - |" in page
     assert "| random | level 48" in page and "registration-hippocampus-pairs.png" in page

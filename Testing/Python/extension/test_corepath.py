@@ -30,7 +30,9 @@ def ask(module: Path, *path: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-I", "-S", "-c"]
     paths = [str(each) for each in (module, *path)]
     code = f"import sys; sys.path[:0] = {paths!r}\n{ASK}"
-    return subprocess.run([*command, code], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [*command, code], capture_output=True, text=True, check=False, encoding="utf-8"
+    )
 
 
 def core(folder: Path) -> Path:

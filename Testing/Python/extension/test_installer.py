@@ -144,6 +144,7 @@ def test_finding_out_imports_nothing():
         capture_output=True,
         text=True,
         check=False,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n"

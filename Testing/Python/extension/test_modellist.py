@@ -71,6 +71,7 @@ def test_listing_needs_neither_torch_nor_the_packages(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == 1 + len(list(BUNDLED.glob("*.safetensors")))

@@ -102,7 +102,11 @@ def test_torch_stays_out_of_the_process_of_slicer(tmp_path):
         "h.reset()"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=EXTENSION.parent, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=EXTENSION.parent,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     assert run.stdout.strip().splitlines()[-1] == "[]", run.stderr
 

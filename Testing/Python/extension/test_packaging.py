@@ -57,7 +57,9 @@ def installed(tmp_path_factory):
     # No compiler is needed, but `project` looks for one unless it is told that it works.
     commands[0] += ["-DCMAKE_C_COMPILER_WORKS=1", "-DCMAKE_CXX_COMPILER_WORKS=1"]
     for command in commands:
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, encoding="utf-8"
+        )
         assert done.returncode == 0, done.stdout + done.stderr
     return prefix / "lib" / "Slicer-0.0" / "qt-scripted-modules"
 

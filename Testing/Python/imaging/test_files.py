@@ -318,7 +318,7 @@ def test_dicom_refusals(tmp_path) -> None:
 
 
 def test_unwritable_place(tmp_path, make_geometry, make_image) -> None:
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(OutputError, match="another folder"):
         write_volume(make_image(make_geometry("oblique")), tmp_path / "file" / "image.nii.gz")
 

@@ -74,7 +74,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def record_of(out: Path, name: str) -> dict:
-    return json.loads((out / "records" / f"{name}.json").read_text())
+    return json.loads((out / "records" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def subprocess_of(root: Path, out: str, count: int, **environment: str) -> subprocess.Popen:
@@ -104,7 +104,7 @@ def test_pairs_have_the_same_name_in_three_folders(root: Path):
     for folder, ending in (("img", ".nii.gz"), ("msk", ".nii.gz"), ("ddf", ".nrrd")):
         found = {path.name for path in (root / "out" / folder).iterdir()}
         assert found == {name + ending for name in names}
-    manifest = json.loads((root / "out" / "manifest.json").read_text())
+    manifest = json.loads((root / "out" / "manifest.json").read_text(encoding="utf-8"))
     assert [entry["name"] for entry in manifest["samples"]] == sorted(names)
     assert manifest["complete"] and not (root / "out" / "failures.json").exists()
 
@@ -215,7 +215,10 @@ def test_failing_cases_are_listed_and_tried_again(root: Path):
     assert [each["case"] for each in summary["failed"]] == ["b", "d"]
     assert "incomplete" in summary["failed"][0]["reason"]
     assert "same grid" in summary["failed"][1]["reason"]
-    assert json.loads((root / "out" / "failures.json").read_text()) == summary["failed"]
+    assert (
+        json.loads((root / "out" / "failures.json").read_text(encoding="utf-8"))
+        == summary["failed"]
+    )
     assert [event.kind for event in events].count("failure") == 2
     assert events[-1].kind == "done" and events[-1].done == events[-1].total == 8
     (root / "images" / "b.nii.gz").write_bytes(good)

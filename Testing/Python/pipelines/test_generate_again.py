@@ -136,7 +136,7 @@ def test_fewer_samples_than_are_there_keeps_them(make_job, write_subject):
 def test_a_damaged_manifest_is_refused(make_job):
     job = make_job(2, mean_mm=2.0)
     job.out.mkdir()
-    (job.out / "manifest.json").write_text("{ no JSON")
+    (job.out / "manifest.json").write_text("{ no JSON", encoding="utf-8")
     for seed in (5, None):
         with pytest.raises(InputError, match="not JSON"):
             generate(replace(job, seed=seed))
@@ -282,7 +282,7 @@ def test_replay_refuses_what_it_cannot_replay(make_job, tmp_path):
         [],
     ]
     for manifest in bad:
-        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         with pytest.raises(DRDMError):
             replay(tmp_path, 1)
     with pytest.raises(Cancelled):

@@ -63,15 +63,17 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_files_of_this_repository_have_the_published_values(name: str, shared_reference: Path):
-    published = yaml.safe_load((shared_reference / f"config_{name}.yaml").read_text())
-    ours = yaml.safe_load((CONFIGURATIONS / f"config_{name}.yaml").read_text())
+    published = yaml.safe_load(
+        (shared_reference / f"config_{name}.yaml").read_text(encoding="utf-8")
+    )
+    ours = yaml.safe_load((CONFIGURATIONS / f"config_{name}.yaml").read_text(encoding="utf-8"))
     assert ours == published
     assert config_of(name) == read_config(shared_reference / f"config_{name}.yaml")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_key_is_accounted_for(name: str):
-    values = yaml.safe_load((CONFIGURATIONS / f"config_{name}.yaml").read_text())
+    values = yaml.safe_load((CONFIGURATIONS / f"config_{name}.yaml").read_text(encoding="utf-8"))
     assert set(values) == set(KEYS)
     config = config_of(name)
     kept = {each.name: getattr(config, each.name) for each in fields(config)}
@@ -84,16 +86,16 @@ def test_every_key_is_accounted_for(name: str):
 def test_unknown_and_missing_keys_are_named(tmp_path: Path):
     with pytest.raises(InputError, match=r"got start_noise_stpe"):
         config_of(start_noise_stpe=3)
-    values = yaml.safe_load((CONFIGURATIONS / "config_cmr.yaml").read_text())
+    values = yaml.safe_load((CONFIGURATIONS / "config_cmr.yaml").read_text(encoding="utf-8"))
     del values["aug_coe"], values["img_size"]
     path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
     with pytest.raises(InputError, match=r"lacks img_size, aug_coe"):
         read_config(path)
-    path.write_text("- a list\n")
+    path.write_text("- a list\n", encoding="utf-8")
     with pytest.raises(InputError, match="key: value"):
         read_config(path)
-    path.write_text("a: [")
+    path.write_text("a: [", encoding="utf-8")
     with pytest.raises(InputError, match="not YAML"):
         read_config(path)
     with pytest.raises(MissingFileError):
@@ -210,7 +212,7 @@ def test_published_names_exactly(root: Path, names_in: Callable[[str], set[str]]
     assert names_in("msk") == {f"{name}_GT.nii.gz" for name in warped | originals}
     assert names_in("ddf") == {f"{name}.nrrd" for name in warped}
     assert names_in(".") == {"img", "msk", "ddf", "records", "manifest.json"}
-    manifest = json.loads((root / "Data/Aug_data/cmr/manifest.json").read_text())
+    manifest = json.loads((root / "Data/Aug_data/cmr/manifest.json").read_text(encoding="utf-8"))
     assert manifest["job"]["model"]["sha256"] == sha256_of(weights_of(config_of(), root))
 
 

@@ -151,7 +151,7 @@ def test_wrong_grid_and_unwritable_file_are_refused(tmp_path):
     rest = {"title": "T", "original": image, "labels": labels, "manifest": {}}
     with pytest.raises(ValueError, match="wrong"):
         write_report(tmp_path / "r.html", samples=[wrong], **rest)
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(OutputError):
         write_report(tmp_path / "file" / "r.html", samples=samples, **rest)
 

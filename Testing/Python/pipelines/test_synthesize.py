@@ -83,7 +83,7 @@ def test_moving_is_no_original_and_labels_stay_in_their_set(root: Path):
 
 def test_manifest_holds_both_seeds_and_levels(root: Path):
     synthesize(job_of(root))
-    manifest = json.loads((root / "out" / "manifest.json").read_text())
+    manifest = json.loads((root / "out" / "manifest.json").read_text(encoding="utf-8"))
     levels = [(entry["level_aug"], entry["level_syn"]) for entry in manifest["samples"]]
     assert manifest["complete"] and levels == [(20, 30), (40, 10)] * 2
     seeds = [entry[key] for entry in manifest["samples"] for key in ("seed_aug", "seed_syn")]

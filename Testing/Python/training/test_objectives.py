@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from DRDMCore.fields import corner_determinants, random_fields, warp
 from DRDMCore.imaging import GridPolicy
-from DRDMCore.recovery.blocks import dilated
+from DRDMCore.recovery.blocks import channels_last, conv_class, dilated
 from DRDMCore.sharding import Share
 from DRDMCore.training.draws import draw_step
 from DRDMCore.training.objectives import new_objective
@@ -162,7 +162,7 @@ def test_gradients_in_bf16_are_close_to_those_in_fp32(kind, dimension, tiny, sub
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
-@pytest.mark.parametrize("sides", [(48, 48), (17, 20), (12, 13, 15)])
+@pytest.mark.parametrize("sides", [(48, 48), (5, 6), (12, 13, 15), (6, 7, 8), (2, 3, 4)])
 @pytest.mark.parametrize("channels", [10, 20])
 def test_gradients_of_dilated_convolutions(sides, channels):
     with torch.random.fork_rng(devices=[]):
@@ -177,6 +177,29 @@ def test_gradients_of_dilated_convolutions(sides, channels):
     for one, other in zip(got, wanted, strict=True):
         assert cosine(one, other) > 0.9999
         assert float(one.norm() / other.norm()) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (4, 2), (2, 2)])
+@pytest.mark.parametrize(
+    "sides", [(2, 2, 2), (2, 3, 2), (2, 8, 8), (4, 2, 2), (8, 2, 2), (3, 3, 3)]
+)
+def test_gradients_of_smallest_images_in_bf16(sides, kernel, stride):
+    """Where the processor has no AMX, torch 2.13's own are wrong or NaN."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        conv = conv_class(3)(24, 48, kernel, stride=stride, padding=(kernel - 1) // 2)
+    image = channels_last(torch.randn(2, 24, *sides, generator=seeded()))
+    upstream, found = torch.zeros(()), []
+    for reduced in (False, True):
+        given = image.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            out = conv(given)
+        assert out.dtype == (torch.bfloat16 if reduced else torch.float32)
+        upstream = upstream if reduced else torch.randn(out.shape, generator=seeded(1))
+        found.append(torch.autograd.grad((out.float() * upstream).sum(), [given, conv.weight]))
+    for wanted, got in zip(*found, strict=True):
+        assert cosine(wanted, got) > 0.9999
+        assert float(got.norm() / wanted.norm()) == pytest.approx(1.0, abs=0.01)
 
 
 WITHOUT_AMX = """

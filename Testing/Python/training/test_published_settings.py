@@ -98,7 +98,7 @@ def test_weights_of_others_are_not_written_over(tmp_path):
     with pytest.raises(OutputError, match=r"must be free of weights.*000000_cmr_recresacnet\.pth"):
         writer.require_free(going_on=False)
     folder = tmp_path / "file"
-    folder.write_text("")
+    folder.write_text("", encoding="utf-8")
     with pytest.raises(OutputError, match="cannot be written"):
         PublishedWeights(config, folder)(1, 1, 1, nn.Linear(1, 1))
 

@@ -43,7 +43,7 @@ def equal(first: Any, second: Any) -> bool:
 
 
 def rows(folder: Path, name: str) -> list[dict[str, str]]:
-    with open(folder / f"{name}.csv", newline="") as file:
+    with open(folder / f"{name}.csv", newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     return [{key: value for key, value in row.items() if key != "seconds"} for row in table]
 

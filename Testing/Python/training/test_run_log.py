@@ -121,7 +121,9 @@ def test_a_later_name_gets_a_column(tmp_path):
     table.append({"step": 2, "ncc": 0.9})
     table.append({"step": 3, "loss": 0.3})
     table.close()
-    assert (tmp_path / "t.csv").read_text() == "step,loss,ncc\n1,0.5,\n2,,0.9\n3,0.3,\n"
+    assert (tmp_path / "t.csv").read_text(
+        encoding="utf-8"
+    ) == "step,loss,ncc\n1,0.5,\n2,,0.9\n3,0.3,\n"
 
 
 KILLED = """
@@ -196,7 +198,7 @@ def test_a_table_that_is_held_open_elsewhere_is_written_later(tmp_path, monkeypa
 def test_logs_that_cannot_be_written_do_not_end_a_run(tmp_path):
     for name in ("training.csv", "validation.csv", "loss.png"):
         (tmp_path / name / "in the way").mkdir(parents=True)
-    (tmp_path / "tensorboard").write_text("in the way")
+    (tmp_path / "tensorboard").write_text("in the way", encoding="utf-8")
     events: list[Event] = []
     train(tiny(), tmp_path, progress=events.append)
     assert (tmp_path / "tiny.safetensors").is_file() and (tmp_path / "last.ckpt").is_file()

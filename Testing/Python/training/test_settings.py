@@ -71,7 +71,7 @@ def test_wrong_settings_are_named(text, words, tmp_path):
     path = tmp_path / "train.yaml"
     key = text.split(":")[0]
     kept = [line for line in GOOD.splitlines() if not line.startswith(f"{key}:")]
-    path.write_text("\n".join([*kept, text]))
+    path.write_text("\n".join([*kept, text]), encoding="utf-8")
     with pytest.raises(InputError) as caught:
         read_settings(path)
     assert str(path) in str(caught.value)
@@ -83,7 +83,7 @@ def test_wrong_settings_are_named(text, words, tmp_path):
 )
 def test_files_that_are_no_settings(text, tmp_path):
     path = tmp_path / "train.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"train\.yaml"):
         read_settings(path)
     with pytest.raises(MissingFileError):
@@ -93,7 +93,7 @@ def test_files_that_are_no_settings(text, tmp_path):
 @pytest.fixture
 def good(tmp_path) -> Path:
     path = tmp_path / "train.yaml"
-    path.write_text(GOOD)
+    path.write_text(GOOD, encoding="utf-8")
     return path
 
 

@@ -106,17 +106,17 @@ def test_a_list(tmp_path):
         f"{tmp_path}/two/a.nii.gz",
         "../patient003/a.nii.gz",
     ]
-    listing.write_text("\n".join(lines))
+    listing.write_text("\n".join(lines), encoding="utf-8")
     assert patients(listing) == {"one/a": "X", "two/a": "two/a", "patient003/a": "003"}
-    listing.write_text("../one/a.nii.gz")
+    listing.write_text("../one/a.nii.gz", encoding="utf-8")
     assert names(listing) == ["a"]
-    listing.write_text("../one/a.nii.gz\n../one/none.nii.gz")
+    listing.write_text("../one/a.nii.gz\n../one/none.nii.gz", encoding="utf-8")
     with pytest.raises(MissingFileError, match=r"line 2 of .*none\.nii\.gz does not exist"):
         find_sources(str(listing))
-    listing.write_text("# nothing")
+    listing.write_text("# nothing", encoding="utf-8")
     with pytest.raises(InputError, match="lists none"):
         find_sources(str(listing))
-    listing.write_text("../one/a.nii.gz\n../one/a.nii.gz")
+    listing.write_text("../one/a.nii.gz\n../one/a.nii.gz", encoding="utf-8")
     with pytest.raises(InputError, match=r"a are there in several"):
         find_sources(str(listing))
 
@@ -291,7 +291,7 @@ def test_half_files_are_never_seen(frames, tmp_path, monkeypatch):
     assert not folder.exists() or not list(folder.iterdir())
     monkeypatch.undo()
     folder.mkdir(exist_ok=True)
-    (folder / "taken").write_text("")
+    (folder / "taken").write_text("", encoding="utf-8")
     with pytest.raises(OutputError, match="cannot be written"):
         read_split(settings(frames), folder / "taken")
 
@@ -338,7 +338,9 @@ def test_wildly_different_intensities_give_the_same_image(tmp_path):
 def test_real_intensities_fill_the_range(shared_data, tmp_path):
     folder = shared_data / "hippocampus" / "images"
     listing = tmp_path / "some.txt"
-    listing.write_text("\n".join(str(path) for path in sorted(folder.iterdir())[:24]))
+    listing.write_text(
+        "\n".join(str(path) for path in sorted(folder.iterdir())[:24]), encoding="utf-8"
+    )
     grid = GridPolicy(dimension=3, mode="spacing", spacing_mm=1.0)
     split = read_split(settings(listing, grid=grid, shape=(40, 56, 40)))
     images = [each.images for each in [*split.training, *split.validation]]

@@ -72,15 +72,15 @@ def test_what_a_run_leaves(tiny, tmp_path):
     assert torch.equal(state, torch.get_rng_state())
     names = {path.name for path in tmp_path.iterdir()}
     assert {"tiny.safetensors", "last.ckpt", "best.ckpt", "settings.yaml", "split.json"} <= names
-    split = json.loads((tmp_path / "split.json").read_text())
+    split = json.loads((tmp_path / "split.json").read_text(encoding="utf-8"))
     assert {part: len(each) for part, each in split.items()} == {
         "training": 2,
         "validation": 1,
         "test": 1,
     }
-    with open(tmp_path / "training.csv", newline="") as file:
+    with open(tmp_path / "training.csv", newline="", encoding="utf-8") as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(1, 7))
-    with open(tmp_path / "validation.csv", newline="") as file:
+    with open(tmp_path / "validation.csv", newline="", encoding="utf-8") as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == [3, 6]
 
 
@@ -152,21 +152,21 @@ def test_too_little_data(tiny, tmp_path):
 @pytest.mark.parametrize("name", ["run.safetensors", "taken/run", "other"])
 def test_bad_folders_are_refused_before_the_work(name, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("DRDMCore.training.trainer.read_split", None)
-    (tmp_path / "taken").write_text("mine")
+    (tmp_path / "taken").write_text("mine", encoding="utf-8")
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "tiny.safetensors").write_text("mine")
+    (tmp_path / "other" / "tiny.safetensors").write_text("mine", encoding="utf-8")
     with pytest.raises(OutputError):
         train(tiny(), tmp_path / name)
-    assert (tmp_path / "other" / "tiny.safetensors").read_text() == "mine"
+    assert (tmp_path / "other" / "tiny.safetensors").read_text(encoding="utf-8") == "mine"
 
 
 def test_fresh_removes_the_run_and_nothing_else(tiny, tmp_path):
     train(tiny(steps=4), tmp_path)
-    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     events: list[Event] = []
     train(tiny(seed=5), tmp_path, fresh=True, progress=events.append)
     assert [event.done for event in steps_only(events)] == [1, 2, 3, 4, 5, 6]
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 
 def test_stop_before_the_first_validation_leaves_a_usable_model(tiny, tmp_path):

@@ -83,7 +83,9 @@ def test_links_lead_somewhere():
 @pytest.mark.skipif(os.name == "nt", reason="needs bash")
 def test_the_cluster_script_is_a_script(tmp_path):
     (script,) = [text for kind, _, text in BLOCK.findall(GUIDE) if kind == "bash"]
-    done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        ["bash", "-n"], input=script, text=True, capture_output=True, check=False, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
 
 
