@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from DRDMCore.machine import processor
 from Testing.Benchmarks.machine import commit
 from Testing.Experiments.finished import FinishedRuns, Row
 
@@ -181,8 +182,10 @@ def circumstances(device: str, packages: Sequence[str]) -> dict[str, Any]:
         packages: Whose versions matter.
     """
     versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
+    on_gpu = torch.device(device).type == "cuda"
+    machine = torch.cuda.get_device_name(device) if on_gpu else processor()
     return {
-        "device": device,
+        "device": f"{device}, {machine}",
         "threads": torch.get_num_threads(),
         "commit": commit(),
         "versions": ", ".join([f"Python {platform.python_version()}", *versions]),

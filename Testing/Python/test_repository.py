@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -27,6 +28,22 @@ REQUIRED = """
 MACHINE_PATH = re.compile(
     r"(?<![\w.~-])/(?:work|root|(?:home|Users)/\w+|opt/(?:wheels|pypi[\w-]*))/|\b[A-Z]:\\Users\\"
 )
+
+
+def leaves_encoding_open(call: ast.Call) -> bool:
+    """Whether a call reads or writes text in whatever encoding the machine has."""
+    keywords = {each.arg: each.value for each in call.keywords}
+    if "encoding" in keywords:
+        return False
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    given = keywords.get("mode", call.args[1] if len(call.args) > 1 else None)
+    mode = given.value if isinstance(given, ast.Constant) else "r"
+    return (
+        (name == "read_text" and not call.args)
+        or (name == "write_text" and len(call.args) == 1)
+        or (isinstance(call.func, ast.Name) and name == "open" and "b" not in mode)
+        or getattr(keywords.get("text"), "value", False) is True
+    )
 
 
 def read(name: str) -> str:
@@ -92,6 +109,35 @@ def test_configuration_equals_the_published_one(name, shared_reference):
 def test_no_large_file(files):
     large = [str(path) for path in files if path.stat().st_size > MAX_FILE_BYTES]
     assert not large, f"larger than {MAX_FILE_BYTES} bytes: {large}"
+
+
+def test_text_has_an_encoding(files):
+    """Without one it is the machine's, which a library may change at any time."""
+    offences = [
+        f"{path.relative_to(REPOSITORY)}:{node.lineno}"
+        for path in files
+        if path.suffix == ".py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and leaves_encoding_open(node)
+    ]
+    assert not offences, 'say `encoding="utf-8"`: ' + ", ".join(offences)
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("path.read_text()", True),
+        ("path.write_text('a')", True),
+        ("open(path, 'w')", True),
+        ("run(command, text=True)", True),
+        ("path.read_text(encoding='utf-8')", False),
+        ("open(path, 'rb')", False),
+        ("Image.open(path)", False),
+        ("run(command)", False),
+    ],
+)
+def test_text_without_encoding_is_found(code, found):
+    assert leaves_encoding_open(ast.parse(code, mode="eval").body) == found
 
 
 def test_no_machine_path(files):

@@ -101,6 +101,7 @@ def _facts(study: Study, rows: Sequence[Row], tuning: list[Run], runs: list[Run]
         *(f"- {remark}" for remark in study.remarks),
         "- split: that of the generator's training; tuned on subsets of its own and scored on the "
         "validation part; reported on the test part, with the last weights of each training",
+        f"- devices: {'; '.join(sorted({row['device'] for row in used})) or 'none'}",
         f"- versions: {', '.join(sorted({row['versions'] for row in used})) or 'none'}",
         f"- commits: {', '.join(sorted({row['commit'] for row in used})) or 'none'}",
         "",

