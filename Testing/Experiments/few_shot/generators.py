@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import yaml
 
 from DRDMCore.atomic import write_text_whole, written_whole
 from DRDMCore.errors import InputError
@@ -58,16 +61,22 @@ class Generators:
     def identified(self) -> Study:
         """The study with names and hashes of its generators.
 
-        Those that are not there are the ones of the runs in the tables, so that the page can be
-        written without them.
+        Checkpoints that are not there are the ones of the runs in the tables, so that the page can
+        be written without them.
         """
-        files = {"": self.own, **{name: Path(file) for name, file in self.others.items()}}
+        files = {name: Path(file) for name, file in self.others.items()}
         known = self._known()
         names = {
             name: _named(path) if path.is_file() else known.get(name, f"{path.stem} {_ABSENT}")
             for name, path in files.items()
         }
-        return replace(self.study, generator=names.pop(""), others=names)
+        trained = self.study.trained if self.given is None else None
+        own = (
+            _named(self.own)
+            if trained is None
+            else f"{self.study.model}, settings {_recipe(trained)}"
+        )
+        return replace(self.study, generator=own, others=names)
 
     def make(self, device: str, tell: Tell) -> None:
         """Train and import what is not there; a training that was stopped goes on.
@@ -85,9 +94,8 @@ class Generators:
                     self._train(device, tell)
                     continue
             time.sleep(_PAUSE)
-        if self.study.trained is not None:
-            names = self.identified()
-            text = json.dumps({"": names.generator, **names.others}, indent=1)
+        if self.others:
+            text = json.dumps(dict(self.identified().others), indent=1)
             write_text_whole(self.records.generators, f"{text}\n")
 
     @property
@@ -105,7 +113,7 @@ class Generators:
             shutil.copyfile(run / f"{settings.name}.safetensors", temporary)
 
     def _known(self) -> dict[str, str]:
-        """The generators of the runs in the tables."""
+        """The checkpoints of the runs in the tables."""
         place = self.records.generators
         found: dict[str, str] = {}
         if place.is_file():
@@ -149,6 +157,17 @@ def require_unseen(model: Path, subjects: Subjects) -> None:
 def _named(path: Path) -> str:
     """Name and hash of a model's file."""
     return f"{path.stem} {weights_sha256(path)[:12]}"
+
+
+def _recipe(settings: Path) -> str:
+    """Hash of what a generator is trained with.
+
+    Trained again on another processor it has other weights, by rounding, and is none the worse
+    for it: so the recipe, not the weights, says which runs there are.
+    """
+    recipe = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    text = json.dumps({key: recipe[key] for key in sorted(recipe) if key != "card"})
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _told(tell: Tell) -> Callable[[Event], bool]:

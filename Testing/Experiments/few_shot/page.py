@@ -95,8 +95,10 @@ def _facts(study: Study, rows: Sequence[Row], tuning: list[Run], runs: list[Run]
         f"- runs: {len(used)} finished, {seconds / 3600:.1f} hours together; {missing}",
         f"- network: MONAI BasicUNet, features {settings.features}, {settings.precision}; "
         f"Dice + cross-entropy, AdamW {settings.learning_rate:g} with cosine, batch "
-        f"{settings.batch}; iterations by labelled subjects: {_by_number(settings.iterations)}",
+        f"{settings.batch}; iterations by labelled subjects: {_by_number(settings.iterations)}"
+        + (f"; in tuning {settings.tuning_iterations}" if settings.tuning_iterations else ""),
         f"- generator: {study.generator}. {study.seen}",
+        *_trained_weights(study, used),
         *(f"- {name} weights: {named}" for name, named in study.others.items()),
         *(f"- {remark}" for remark in study.remarks),
         "- split: that of the generator's training; tuned on subsets of its own and scored on the "
@@ -106,6 +108,15 @@ def _facts(study: Study, rows: Sequence[Row], tuning: list[Run], runs: list[Run]
         f"- commits: {', '.join(sorted({row['commit'] for row in used})) or 'none'}",
         "",
     ]
+
+
+def _trained_weights(study: Study, used: Sequence[Row]) -> list[str]:
+    """Weights of the generator, where the study trains it."""
+    named = {r["own_model_sha256"][:12] for r in used if r["generator"] == study.generator} - {""}
+    if study.trained is None or not named:
+        return []
+    text = "- its weights, trained by the same settings, on different processors where they differ"
+    return [f"{text}: {', '.join(sorted(named))}"]
 
 
 def _results(study: Study, found: Cells, picture: str) -> list[str]:

@@ -51,6 +51,9 @@ def run_of(
 ) -> Run:
     """A run with what the study says of its training."""
     training = study.training
+    iterations = training.iterations[n]
+    if stage == TUNING and training.tuning_iterations is not None:
+        iterations = training.tuning_iterations
     return Run(
         study=study.name,
         stage=stage,
@@ -58,7 +61,7 @@ def run_of(
         subset=subset,
         arm=arm,
         settings=as_text(settings),
-        iterations=training.iterations[n],
+        iterations=iterations,
         batch=training.batch,
         fields=training.fields[n] if settings else 0,
         network=f"BasicUNet {training.features} {training.precision}",

@@ -45,6 +45,7 @@ class Training:
         features: Of the five floors of MONAI's BasicUNet, and of its last layer.
         precision: Of the convolutions in training: `bf16` or `fp32`.
         iterations: Optimisation steps by the number of labelled subjects.
+        tuning_iterations: Those of tuning, if others.
         batch: Images per step.
         learning_rate: Of AdamW at the first step; it falls to 0 as a cosine.
         weight_decay: Of AdamW.
@@ -58,6 +59,7 @@ class Training:
     iterations: Mapping[int, int] = field(
         default_factory=lambda: {1: 1000, 2: 1000, 5: 1000, 20: 1500, ALL: 4000}
     )
+    tuning_iterations: int | None = None
     batch: int = 2
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
@@ -240,6 +242,7 @@ ACDC = Study(
     tuning_subsets=2,
     training=Training(
         iterations={2: 3600, 5: 3600, 20: 5000, ALL: 8000},
+        tuning_iterations=1800,
         batch=4,
         fields={2: 5, 5: 5, 20: 3, ALL: 3},
         pose=Pose(turn=30.0, scaling=0.25, shift=10.0),  # hearts differ much in size and place

@@ -23,7 +23,7 @@ from Testing.Experiments.few_shot.generators import Generators, require_unseen
 from Testing.Experiments.few_shot.records import Records
 from Testing.Experiments.few_shot.registering import registered
 from Testing.Experiments.few_shot.slices import SlicedSubjects, patient_of, subjects_of
-from Testing.Experiments.few_shot.study import ACDC, ALL, HIPPOCAMPUS, Training
+from Testing.Experiments.few_shot.study import ACDC, ALL, HIPPOCAMPUS, Study, Training
 
 needs_monai = pytest.mark.skipif(
     importlib.util.find_spec("monai") is None, reason="MONAI is not installed: extra `bench`"
@@ -250,12 +250,14 @@ def test_plan_of_the_slices():
     assert len(ACDC.grids["elastic"]) == len(ACDC.grids["drdm"])  # the same budget
     tuning = list(plan.tuning_runs(identified))
     assert len(tuning) == 16
+    assert {run.iterations for run in tuning} == {1800}
     assert {run.generator for run in tuning if run.arm == "drdm"} == {"acdc-mr-2d 1"}
     assert {run.generator for run in tuning if run.arm == "drdm-published"} == {"published 2"}
     assert {run.generator for run in tuning if run.arm == "elastic"} == {""}
     chosen = {name: grid[0] for name, grid in ACDC.grids.items()}
     runs = plan.test_runs(identified, chosen, ("random-published",))
     assert len({run.key for run in runs}) == len(runs)
+    assert {run.iterations for run in runs if run.n in (2, 5)} == {3600}
     small = [run for run in runs if run.arm == "drdm-published" and run.n in (2, 5)]
     assert len(small) == 20
     first = [(run.n, run.arm) for run in runs[:5]]
@@ -311,6 +313,25 @@ def test_published_weights_become_a_generator(shared_data, tmp_path, tiny):
     assert "there" not in found.others["published"]
 
 
+def test_runs_know_a_trained_generator_by_its_settings(tmp_path, shared_data):
+    """Trained anew elsewhere it has other weights, and the finished runs still count."""
+    recipe = tmp_path / "recipe.yaml"
+    assert ACDC.trained is not None
+    text = ACDC.trained.read_text(encoding="utf-8")
+    recipe.write_text(text + "# a remark\n", encoding="utf-8")
+    records = Records("acdc", tmp_path / "out", tmp_path / "results")
+
+    def named(study: Study, given: str | None = None) -> str:
+        return Generators(study, records, shared_data, given).identified().generator
+
+    ours = named(ACDC)
+    assert named(replace(ACDC, trained=recipe)) == ours and ours.startswith("acdc-mr-2d, settings ")
+    recipe.write_text(text.replace("steps: 2400", "steps: 2401"), encoding="utf-8")
+    assert named(replace(ACDC, trained=recipe)) != ours
+    given = named(ACDC, "phantom-heart-2d")  # another model: other runs
+    assert given == named(replace(ACDC, trained=None, model="phantom-heart-2d")) != ours
+
+
 def test_only_a_study_without_a_bundled_generator_is_trained(tmp_path, capsys):
     places = ["--out", str(tmp_path), "--results", str(tmp_path), "--data", str(tmp_path)]
     assert program.main(["train", *places]) == 1
@@ -352,7 +373,9 @@ def test_whole_small_study_of_slices(tmp_path, data, tiny, monkeypatch, capsys):
     assert {row["labelled"].count("patient") for row in rows} == {2, 6}
     digest = hashlib.sha256(kept).hexdigest()
     seen = {row["arm"]: (row["generator"], row["own_model_sha256"]) for row in rows}
-    assert seen["drdm"] == (f"tiny {digest[:12]}", digest) and seen["affine"] == ("", "")
+    name, own = seen["drdm"]
+    assert name.startswith("tiny, settings ") and own == digest and seen["affine"] == ("", "")
+    assert f"where they differ: {digest[:12]}" in page
     assert program.main(["look", *places, "--pictures", str(tmp_path / "look")]) == 0
     drawn = {path.name for path in (tmp_path / "look").iterdir()}
     assert {"tiny-affine.png", "tiny-elastic.png", "tiny-drdm.png"} <= drawn
