@@ -30,7 +30,9 @@ class Convolution3d(nn.Conv3d):
         plain = input.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
         learns = torch.is_grad_enabled() and (weight.requires_grad or input.requires_grad)
         wide = self.kernel_size != (1, 1, 1) and self.padding_mode == "zeros"
-        if learns and input.device.type == "cpu" and min(input.shape[2:]) < fewest_voxels(1):
+        reduced = input.dtype == torch.bfloat16 or (input.dtype == torch.float32 and autocasts())
+        small_side = min(input.shape[2:]) < fewest_voxels(1)
+        if learns and reduced and small_side and input.device.type == "cpu":
             return self._in_full_precision(input, weight, bias)
         if not (small and plain and wide) or learns or autocasts() or not has_onednn():
             return super()._conv_forward(input, weight, bias)
