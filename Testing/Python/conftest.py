@@ -12,8 +12,9 @@ import torch
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 # The tests use small tensors: more threads only wait for each other (6 times slower on a busy
-# machine of two cores).
+# machine of two cores). So do those of the programs that tests start.
 if "OMP_NUM_THREADS" not in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
 
 
