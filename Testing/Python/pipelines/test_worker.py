@@ -27,14 +27,29 @@ HEART = "phantom-heart-2d"
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
+class Requests(io.FileIO):
+    """Where a worker reads its requests; knows when the worker will read no more."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "rb")
+        self.ended = threading.Event()
+
+    def read(self, size: int = -1, /) -> bytes:
+        block = super().read(size)
+        if not block:
+            self.ended.set()
+        return block
+
+
 class Client:
     """The other end of a worker that runs in a thread, with jobs made for the test."""
 
     def __init__(self, run_job) -> None:
-        read, self._write = os.pipe()
+        read, write = os.pipe()
+        self._requests, self._write = Requests(read), io.BufferedWriter(io.FileIO(write, "wb"))
         self._read, write = os.pipe()
-        self._ends = io.FileIO(read, "rb"), io.FileIO(write, "wb")
-        self.worker = Worker(*self._ends, run_job)
+        self._answers = io.FileIO(write, "wb")
+        self.worker = Worker(self._requests, self._answers, run_job)
         self.thread = threading.Thread(target=self.worker.serve, daemon=True)
         self.thread.start()
         self._lines = io.BufferedReader(io.FileIO(self._read, "rb"))
@@ -43,7 +58,8 @@ class Client:
     def send(self, *messages: object) -> None:
         for message in messages:
             line = message if isinstance(message, bytes) else json.dumps(message).encode()
-            os.write(self._write, line + b"\n")
+            self._write.write(line + b"\n")
+            self._write.flush()
 
     def ask(self, id_: object, job: str = "job", **arguments: object) -> None:
         self.send({"id": id_, "job": job, "arguments": arguments})
@@ -58,11 +74,13 @@ class Client:
         self._lines.close()
 
     def close(self) -> None:
-        """Go away; the worker must end."""
-        os.close(self._write)
+        """Go away; the worker must end, and its reader must be done before its file is closed:
+        the next test's pipe may get the same number."""
+        self._write.close()
         self.thread.join(10)
         assert not self.thread.is_alive()
-        for each in (*self._ends, self._lines):
+        assert self._requests.ended.wait(10)
+        for each in (self._requests, self._answers, self._lines):
             each.close()
 
 
