@@ -28,8 +28,9 @@ demo: $(VENV)/installed
 	$(BIN)/drdm demo --out demo-output
 
 # The tests of a file stay in one process: they share what its fixtures made.
+# Their order is that of conftest.py: files with slow tests first.
 test: lint
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

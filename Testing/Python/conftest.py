@@ -19,11 +19,16 @@ if "OMP_NUM_THREADS" not in os.environ:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run, and say why."""
+    """Skip what this machine cannot run, and say why; files with slow tests come first.
+
+    A file goes to one process as a whole: a long one that began last would have it work alone.
+    """
     if not torch.cuda.is_available():
         _skip(items, "gpu", "no CUDA device")
     if importlib.util.find_spec("slicer") is None:
         _skip(items, "slicer", "not inside 3D Slicer")
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
